@@ -1,0 +1,108 @@
+"""Mini-batches for training and evaluation loops, at memory speed.
+
+>>> import numpy as np
+>>> from batchup import ArrayDataSource
+>>> ds = ArrayDataSource([np.arange(10.0), np.arange(10)])
+>>> for batch_X, batch_y in ds.batch_iterator(batch_size=4, shuffle=1234, epoch=0):
+...     assert (batch_X == batch_y).all()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchup.data_source import (
+        AbstractDataSource,
+        ArrayDataSource,
+        BatchIterator,
+        CallableDataSource,
+        ChoiceBatch,
+        ChoiceDataSource,
+        CompositeDataSource,
+        IteratorDataSource,
+        MapDataSource,
+        RandomAccessDataSource,
+        batch_map_concat,
+        batch_map_mean,
+        coerce_data_source,
+    )
+    from batchup.errors import BatchUpError
+    from batchup.sampling import (
+        AbstractSampler,
+        StandardSampler,
+        SubsetSampler,
+        WeightedSampler,
+        WeightedSubsetSampler,
+        num_batches,
+    )
+
+_HOME = {
+    "data_source": [
+        "AbstractDataSource",
+        "ArrayDataSource",
+        "BatchIterator",
+        "CallableDataSource",
+        "ChoiceBatch",
+        "ChoiceDataSource",
+        "CompositeDataSource",
+        "IteratorDataSource",
+        "MapDataSource",
+        "RandomAccessDataSource",
+        "batch_map_concat",
+        "batch_map_mean",
+        "coerce_data_source",
+    ],
+    "errors": ["BatchUpError"],
+    "sampling": [
+        "AbstractSampler",
+        "StandardSampler",
+        "SubsetSampler",
+        "WeightedSampler",
+        "WeightedSubsetSampler",
+        "num_batches",
+    ],
+}
+_ROOM_OF = {name: room for room, names in _HOME.items() for name in names}
+
+__version__ = "1.0.0.dev0"
+
+__all__ = [
+    "AbstractDataSource",
+    "AbstractSampler",
+    "ArrayDataSource",
+    "BatchIterator",
+    "BatchUpError",
+    "CallableDataSource",
+    "ChoiceBatch",
+    "ChoiceDataSource",
+    "CompositeDataSource",
+    "IteratorDataSource",
+    "MapDataSource",
+    "RandomAccessDataSource",
+    "StandardSampler",
+    "SubsetSampler",
+    "WeightedSampler",
+    "WeightedSubsetSampler",
+    "batch_map_concat",
+    "batch_map_mean",
+    "coerce_data_source",
+    "num_batches",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name, or a room of the package, when it is first used."""
+    if name in _ROOM_OF:
+        value = getattr(importlib.import_module(f"batchup.{_ROOM_OF[name]}"), name)
+    elif name in _HOME:
+        value = importlib.import_module(f"batchup.{name}")
+    else:
+        raise AttributeError(f"module 'batchup' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_HOME})

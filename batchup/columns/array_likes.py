@@ -1,0 +1,162 @@
+"""Columns over whatever else users bring: lists, objects with `gather`, `iloc` or just `__getitem__`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup._indices import Indices
+from batchup.columns.abstract import ArrayLike, Column
+from batchup.columns.arrays import array_column
+from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
+
+
+class GatherColumn:
+    """An array-like that has a `gather` method of its own."""
+
+    cheap = False
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self.dtype: np.dtype[Any] | None = None
+        self.sample_shape: tuple[int, ...] | None = None
+        if getattr(data, "dtype", None) is not None and getattr(data, "shape", None) is not None:
+            self.dtype, self.sample_shape = np.dtype(data.dtype), tuple(data.shape[1:])
+        self.takes_out = self.dtype is not None
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
+        indices = as_integers(indices)
+        batch = self._data.gather(indices) if out is None else self._data.gather(indices, out=out)
+        return check_length(out if batch is None and out is not None else batch, indices, self._data)
+
+    def view(self, indices: slice) -> Any:
+        return self.gather(indices)
+
+
+class IndexedColumn:
+    """An array-like of which no more is known than `__len__` and `__getitem__`."""
+
+    dtype = sample_shape = None
+    takes_out = cheap = False
+
+    def __init__(self, data: ArrayLike) -> None:
+        self._data = data
+        self._rows = getattr(data, "iloc", data)  # pandas: by place, not by label
+        self._one_by_one = False
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
+        indices = as_integers(indices)
+        if self._one_by_one:
+            return self._stack(indices)
+        try:
+            batch = self._rows[indices]
+        except (TypeError, ValueError, LookupError, NotImplementedError) as error:
+            batch = self._try_one_by_one(indices, error)
+        if self._rows is not self._data:
+            batch = np.array(batch)
+        return check_length(batch, indices, self._data)
+
+    def view(self, indices: slice) -> Any:
+        return self.gather(indices)
+
+    def _try_one_by_one(self, indices: NDArray[np.intp], error: Exception) -> NDArray[Any]:
+        """Read by single ints; if that fails too, let the error of the array index stand."""
+        try:
+            batch = self._stack(indices)
+        except Exception:  # noqa: BLE001  whatever it is, the first error says more
+            raise error from None
+        self._one_by_one = True
+        return batch
+
+    def _stack(self, indices: NDArray[np.intp]) -> NDArray[Any]:
+        return stack(self._rows[i] for i in indices.tolist())
+
+
+class ListColumn:
+    """A list of arrays of one shape and dtype."""
+
+    takes_out = True
+    cheap = False
+
+    def __init__(self, data: list[Any]) -> None:
+        self._data = data
+        self.dtype: np.dtype[Any] = data[0].dtype
+        self.sample_shape: tuple[int, ...] = data[0].shape
+        for i, sample in enumerate(data):
+            if sample.shape != self.sample_shape or sample.dtype != self.dtype:
+                raise InvalidValueError(
+                    f"the arrays of a list must share one shape and dtype: number 0 is {self.dtype} "
+                    f"{self.sample_shape}, number {i} is {sample.dtype} {sample.shape}"
+                )
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        places = as_integers(indices).tolist()
+        if not places:
+            return np.empty((0, *self.sample_shape), self.dtype)
+        return np.stack([self._data[i] for i in places], out=out)
+
+    def view(self, indices: slice) -> NDArray[Any]:
+        return self.gather(indices)
+
+
+def as_column(data: Any) -> Column:
+    """Return a column over an array-like.
+
+    Raises
+    ------
+    InvalidTypeError
+        If `data` has no length, cannot be indexed, or is a 0-dimensional array.
+    """
+    if type(data) in (np.ndarray, np.memmap):
+        if data.ndim == 0:
+            raise InvalidTypeError("an array of samples must have at least 1 dimension, got a 0-dimensional one")
+        return array_column(data)
+    if callable(getattr(data, "gather", None)) and not hasattr(data, "__dlpack__"):  # a tensor's gather differs
+        return GatherColumn(data)
+    if isinstance(data, list):
+        return _list_column(data)
+    if isinstance(data, (str, bytes, dict, tuple)) or not isinstance(data, ArrayLike):
+        raise InvalidTypeError(
+            f"expected an array-like (with __len__ and __getitem__ for an integer array), got {type(data).__name__}"
+        )
+    return IndexedColumn(data)
+
+
+def as_integers(indices: Indices) -> NDArray[np.intp]:
+    """Return indices as an array: what users bring is never asked for a slice."""
+    return np.arange(indices.start, indices.stop) if isinstance(indices, slice) else indices
+
+
+def stack(samples: Iterable[Any]) -> NDArray[Any]:
+    """Join single samples along a new first axis."""
+    return np.stack([np.asarray(sample) for sample in samples])
+
+
+def check_length(batch: Any, indices: NDArray[np.intp], data: Any) -> Any:
+    """Return `batch`, unless it has another number of samples than was asked for."""
+    if not hasattr(batch, "__len__") or len(batch) != len(indices):
+        came = f"{len(batch)} samples" if hasattr(batch, "__len__") else type(batch).__name__
+        raise LengthError(f"{type(data).__name__} was asked for {len(indices)} samples and gave {came}")
+    return batch
+
+
+def _list_column(data: list[Any]) -> Column:
+    if data and all(isinstance(sample, np.ndarray) and sample.ndim for sample in data):
+        return ListColumn(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise InvalidValueError(f"a list must hold samples of one shape: {error}") from None
+    return array_column(array)

@@ -1,0 +1,52 @@
+"""The exceptions that batchup raises, each also the built-in one that a caller would expect.
+
+::
+
+    BatchUpError
+    |-- InvalidTypeError    (TypeError)            an argument of the wrong kind
+    |-- InvalidValueError   (ValueError)           an argument of the right kind that cannot be used
+    |   |-- IndexRangeError     (IndexError)       a sample index outside the data
+    |   `-- LengthError                            arrays that should be equally long and are not
+    |-- UnsupportedError    (NotImplementedError)  what this object cannot do
+    `-- MissingExtraError   (ImportError)          an optional dependency is not installed
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BatchUpError",
+    "IndexRangeError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "LengthError",
+    "MissingExtraError",
+    "UnsupportedError",
+]
+
+
+class BatchUpError(Exception):
+    """The base of all exceptions that batchup raises itself."""
+
+
+class InvalidTypeError(BatchUpError, TypeError):
+    """An argument, or what a user's function returned, is of the wrong kind."""
+
+
+class InvalidValueError(BatchUpError, ValueError):
+    """An argument, or what a user's function returned, is of the right kind but cannot be used."""
+
+
+class IndexRangeError(InvalidValueError, IndexError):
+    """A sample index lies outside the data."""
+
+
+class LengthError(InvalidValueError):
+    """Arrays that should be equally long are not."""
+
+
+class UnsupportedError(BatchUpError, NotImplementedError):
+    """The object cannot do what was asked of it."""
+
+
+class MissingExtraError(BatchUpError, ImportError):
+    """An optional dependency is not installed; the message names the command that installs it."""
