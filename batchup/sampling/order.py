@@ -1,0 +1,65 @@
+"""What `shuffle` may be, and the order that it stands for."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from batchup.errors import InvalidTypeError, InvalidValueError
+
+Generator: TypeAlias = "np.random.RandomState | np.random.Generator"
+Shuffle: TypeAlias = "bool | int | np.random.RandomState | np.random.Generator | None"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a seeded order depends on: the seed, the epoch, and the place in the tree of sources."""
+
+    seed: int
+    epoch: int = 0
+    path: tuple[int, ...] = ()
+
+    def member(self, number: int) -> Key:
+        """Return the key of a member source."""
+        return replace(self, path=(*self.path, number))
+
+    def generator(self, *place: int) -> np.random.Generator:
+        """Return the generator of a place under this key: a Philox, since it is the same on every platform."""
+        words = (self.epoch, len(self.path), *self.path, *place)
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=words)))
+
+
+Order: TypeAlias = "Key | Generator | None"
+
+
+def as_order(shuffle: Any, epoch: int = 0) -> Order:
+    """Return the order that a `shuffle` argument asks for; None is the order of the data.
+
+    >>> as_order(7, epoch=2)
+    Key(seed=7, epoch=2, path=())
+    """
+    if shuffle is None or shuffle is False or (isinstance(shuffle, np.bool_) and not shuffle):
+        return None
+    if isinstance(shuffle, (bool, np.bool_)) or shuffle is np.random:
+        global_generator: np.random.RandomState = np.random.mtrand._rand
+        return global_generator
+    if isinstance(shuffle, (np.random.RandomState, np.random.Generator)):
+        return shuffle
+    if isinstance(shuffle, numbers.Real):
+        return Key(whole_number(shuffle, "shuffle, given as a seed,"), epoch)
+    raise InvalidTypeError(
+        "shuffle must be None, a bool, an int seed, a numpy.random.RandomState or a numpy.random.Generator, "
+        f"got {type(shuffle).__name__}"
+    )
+
+
+def whole_number(value: Any, what: str, least: int = 0) -> int:
+    """Return `value` as an int; an error unless it is an integer (not a bool) of at least `least`."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise InvalidTypeError(f"{what} must be an integer, got {value!r}")
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise InvalidValueError(f"{what} must be an integer of at least {least}, got {value!r}")
+    return int(value)
