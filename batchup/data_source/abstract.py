@@ -1,0 +1,149 @@
+"""The contract of a data source, for users and for the trees that sources form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from batchup._repr import Represented
+from batchup.data_source.batch_iterator import Count
+from batchup.data_source.batch_map import batch_map_concat, batch_map_mean
+from batchup.data_source.passes import Pass
+from batchup.errors import InvalidValueError, UnsupportedError
+
+if TYPE_CHECKING:
+    from batchup.data_source.mapped import MapDataSource
+
+
+class AbstractDataSource(Represented):
+    """Something that hands out batches.
+
+    A source of your own provides `num_samples` and `batch_iterator`. It can then be mapped, joined with others
+    and evaluated like those of batchup. If its samples can be read by index, derive it from
+    `RandomAccessDataSource` instead.
+    """
+
+    @property
+    def is_random_access(self) -> bool:
+        """Whether samples can be read by index."""
+        return False
+
+    def num_samples(self, **kwargs: Any) -> Count:
+        """Return the number of samples in an epoch: `numpy.inf` if it never ends, None if it is not known.
+
+        Parameters
+        ----------
+        **kwargs
+            What `batch_iterator` would be given, for sources whose answer depends on it.
+        """
+        raise UnsupportedError(f"{type(self).__name__} does not define num_samples")
+
+    def batch_iterator(self, batch_size: int, **kwargs: Any) -> Iterator[Any]:
+        """Return an iterator over the batches of one epoch."""
+        raise UnsupportedError(f"{type(self).__name__} does not define batch_iterator")
+
+    def map(self, fn: Callable[..., Any]) -> MapDataSource:
+        """Return a source whose batches are ``fn(*batch)``; see `MapDataSource`."""
+        from batchup.data_source.mapped import MapDataSource
+
+        return MapDataSource(self, fn)
+
+    def batch_map_concat(
+        self,
+        func: Callable[..., Any],
+        batch_size: int,
+        progress_iter_func: Callable[..., Any] | None = None,
+        n_batches: int | None = None,
+        prepend_args: Sequence[Any] | None = None,
+        *,
+        out: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Apply a function to every batch of an epoch and join what it returns.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples in a batch.
+        **kwargs
+            Handed to `batch_iterator`.
+        func, progress_iter_func, n_batches, prepend_args, out
+            See `batchup.data_source.batch_map_concat`.
+
+        Returns
+        -------
+        tuple or dict of ndarray, or None
+
+        Raises
+        ------
+        ValueError
+            If the source is infinite and `n_batches` is not given.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from batchup.data_source import ArrayDataSource
+        >>> ArrayDataSource([np.arange(5)]).batch_map_concat(lambda x: x * 2, batch_size=2)
+        (array([0, 2, 4, 6, 8]),)
+        """
+        self._check_finite(n_batches, kwargs)
+        batches = self.batch_iterator(batch_size, **kwargs)
+        return batch_map_concat(func, batches, progress_iter_func, n_batches, prepend_args, out=out)
+
+    def batch_map_mean(
+        self,
+        func: Callable[..., Any],
+        batch_size: int,
+        progress_iter_func: Callable[..., Any] | None = None,
+        sum_axis: int | tuple[int, ...] | None = None,
+        n_batches: int | None = None,
+        prepend_args: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Apply a function to every batch of an epoch and average what it returns over the samples.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples in a batch.
+        **kwargs
+            Handed to `batch_iterator`.
+        func, progress_iter_func, sum_axis, n_batches, prepend_args
+            See `batchup.data_source.batch_map_mean`.
+
+        Returns
+        -------
+        tuple or dict, or None
+
+        Raises
+        ------
+        ValueError
+            If the source is infinite and `n_batches` is not given.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from batchup.data_source import ArrayDataSource
+        >>> ArrayDataSource([np.arange(5)]).batch_map_mean(lambda x: x.sum(), batch_size=2)
+        (np.float64(2.0),)
+        """
+        self._check_finite(n_batches, kwargs)
+        batches = self.batch_iterator(batch_size, **kwargs)
+        return batch_map_mean(func, batches, progress_iter_func, sum_axis, n_batches, prepend_args)
+
+    def outsider(self) -> AbstractDataSource | None:
+        """Return the first source in this tree whose batches batchup does not make itself, if there is one."""
+        return self
+
+    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
+        """Return the number of batches in a pass, as far as it is known before the pass begins."""
+        return None
+
+    def batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+        """Return the batches of a pass; outsiders are given just the keywords that the user wrote."""
+        return iter(self.batch_iterator(walk.batch_size, **keywords))
+
+    def _check_finite(self, n_batches: int | None, keywords: dict[str, Any]) -> None:
+        if n_batches is None and self.num_samples(**keywords) == math.inf:
+            raise InvalidValueError(f"{type(self).__name__} never ends: pass n_batches=")

@@ -1,0 +1,171 @@
+"""Batches from arrays: one array-like per column, gathered whole batches at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from batchup._indices import Indices, checked_indices
+from batchup.columns import Column, as_column
+from batchup.data_source.batches import take_sample
+from batchup.data_source.buffers import BufferRing
+from batchup.data_source.passes import Pass
+from batchup.data_source.random_access import RandomAccessDataSource
+from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
+from batchup.sampling import AbstractSampler, StandardSampler
+from batchup.sampling.streams import IndexChunk, IndexStream
+
+
+class ArrayDataSource(RandomAccessDataSource):
+    """A source over arrays of equal length: NumPy arrays, memory maps, lists of arrays, anything array-like.
+
+    Parameters
+    ----------
+    data : list or dict of array-like
+        The columns. From a list, batches are tuples of arrays; from a dict, dicts of arrays. An array-like has
+        `__len__`, and `__getitem__` for a 1-D integer array or at least for an int; it may have
+        ``gather(indices, out=None)``.
+    indices : array-like of int, optional
+        Draw from these samples only; negative ones count from the end.
+    repeats : int, default 1
+        Number of repetitions in an epoch, -1 for endless ones.
+    sampler : AbstractSampler, optional
+        Decides what is drawn, in place of `indices` and `repeats`.
+    include_indices : bool, default False
+        Whether the sample indices come first in every batch (in a dict: under ``'index'``).
+
+    Raises
+    ------
+    TypeError
+        If `data` is not a list or a dict, or holds something that is not array-like.
+    ValueError
+        If there are no columns, their lengths differ, or the sampler does not fit them.
+
+    Examples
+    --------
+    >>> X, y = np.arange(10).reshape(5, 2), np.array([0, 1, 0, 1, 1])
+    >>> for batch_X, batch_y in ArrayDataSource([X, y]).batch_iterator(batch_size=3):
+    ...     print(batch_X.tolist(), batch_y.tolist())
+    [[0, 1], [2, 3], [4, 5]] [0, 1, 0]
+    [[6, 7], [8, 9]] [1, 1]
+
+    >>> next(ArrayDataSource({'label': y}).batch_iterator(3, shuffle=1))
+    {'label': array([1, 1, 0])}
+    """
+
+    def __init__(
+        self,
+        data: list[Any] | dict[str, Any],
+        indices: Any = None,
+        repeats: int = 1,
+        sampler: AbstractSampler | None = None,
+        include_indices: bool = False,
+    ) -> None:
+        self.data = data
+        self._names = _checked_names(data, include_indices)
+        self._columns = _as_columns(data)
+        self._readers = list(map(_reader, self._columns))
+        super().__init__(_common_length(self._labels(), self._columns), indices, repeats, sampler, include_indices)
+
+    def samples_by_indices_nomapping(self, indices: Any) -> Any:
+        length = min(self.lengths())
+        if isinstance(indices, (int, np.integer)):
+            return take_sample(self.samples_by_indices_nomapping([indices]), 0)
+        if isinstance(indices, slice):
+            indices = np.arange(*indices.indices(length))
+        return next(self._read(checked_indices(indices, length), 1, copy=True))
+
+    def index_batches(self, walk: Pass) -> IndexStream:
+        if _common_length(self._labels(), self._columns) < self.length:
+            raise LengthError(f"the data shrank from {self.length} to {min(self.lengths())} samples")
+        return super().index_batches(walk)
+
+    def read(self, chunk: IndexChunk, copy: bool) -> Iterator[Any]:
+        if self._checked:
+            return self._read(chunk.indices, chunk.count, copy)
+        return self._read(checked_indices(chunk.indices, min(self.lengths())), chunk.count, copy)
+
+    def lengths(self) -> tuple[int, ...]:
+        return tuple([len(column) for column in self._columns])
+
+    def sample_bytes(self, walk: Pass) -> int | None:
+        if not all(column.cheap for column in self._columns):
+            return None
+        if walk.order is None and not walk.copy and isinstance(self.sampler, StandardSampler):
+            return 0  # views
+        return sum(math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in self._columns)
+
+    def _read(self, indices: Indices, count: int, copy: bool) -> Iterator[Any]:
+        """Return the `count` batches at `indices`, which are known to be good."""
+        if isinstance(indices, slice) and not copy:
+            parts = [column.view(indices) for column in self._columns]
+        else:
+            samples = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
+            parts = [
+                column.gather(indices) if ring is None else column.gather(indices, ring.empty(samples))
+                for column, ring in self._readers
+            ]
+        if self.include_indices:
+            parts.insert(0, IndexChunk(indices).array())
+        if count == 1:
+            batch = tuple(parts)
+            return iter((batch if self._names is None else self._as_dict(batch),))
+        batches = zip(*[part.reshape(count, len(part) // count, *part.shape[1:]) for part in parts], strict=True)
+        return batches if self._names is None else map(self._as_dict, batches)
+
+    def _as_dict(self, batch: tuple[Any, ...]) -> dict[str, Any]:
+        assert self._names is not None
+        return dict(zip(self._names, batch, strict=True))
+
+    def _labels(self) -> list[str]:
+        keys = self.data if isinstance(self.data, dict) else range(len(self.data))
+        return [f"data[{key!r}]" for key in keys]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_columns", "_readers")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._columns = _as_columns(self.data)
+        self._readers = list(map(_reader, self._columns))
+
+
+def _checked_names(data: Any, include_indices: bool) -> list[str] | None:
+    """Return the keys of the batches, None if batches are tuples."""
+    if not isinstance(data, (list, dict)):
+        raise InvalidTypeError(
+            f"data must be a list (or a dict) of array-likes, got {type(data).__name__}; for one array: [array]"
+        )
+    if not data:
+        raise InvalidValueError("data must hold at least one array-like, got none")
+    if isinstance(data, list):
+        return None
+    if not all(isinstance(name, str) for name in data):
+        raise InvalidTypeError(f"the keys of data must be strings, got {list(data)}")
+    if include_indices and "index" in data:
+        raise InvalidValueError("with include_indices the key 'index' is taken: rename that column")
+    return ["index", *data] if include_indices else list(data)
+
+
+def _as_columns(data: list[Any] | dict[str, Any]) -> list[Column]:
+    return [as_column(column) for column in (data.values() if isinstance(data, dict) else data)]
+
+
+def _reader(column: Column) -> tuple[Column, BufferRing | None]:
+    """Return a column with the buffers that it fills, None if it brings memory of its own."""
+    if not column.takes_out or column.sample_shape is None or column.dtype is None:
+        return column, None
+    return column, BufferRing(column.sample_shape, column.dtype)
+
+
+def _common_length(labels: list[str], columns: list[Column]) -> int:
+    length = len(columns[0])
+    for label, column in zip(labels, columns, strict=True):
+        if len(column) != length:
+            raise LengthError(
+                f"all columns must have the same number of samples: {labels[0]} has {length}, {label} has {len(column)}"
+            )
+    return length

@@ -1,0 +1,181 @@
+"""Functions applied to every batch, their results joined or averaged."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.data_source.batch_iterator import BatchIterator
+from batchup.data_source.batches import call, length
+from batchup.data_source.joining import JoinedArrays
+from batchup.errors import InvalidTypeError
+from batchup.sampling.order import whole_number
+
+
+def batch_map_concat(
+    func: Callable[..., Any],
+    batch_iter: Iterable[Any],
+    progress_iter_func: Callable[..., Any] | None = None,
+    n_batches: int | None = None,
+    prepend_args: Sequence[Any] | None = None,
+    *,
+    out: Any = None,
+) -> Any:
+    """Apply a function to every batch and join what it returns.
+
+    Parameters
+    ----------
+    func : callable
+        ``func(*prepend_args, *batch)`` (dicts: ``func(*prepend_args, **batch)``) returns an array, a tuple or a
+        dict of arrays with one row per sample, or None, which is passed over.
+    batch_iter : iterable
+        Gives the batches.
+    progress_iter_func : callable, optional
+        A progress bar in the manner of tqdm: ``progress_iter_func(iterator, total=..., leave=False)``.
+    n_batches : int, optional
+        Stop after so many batches.
+    prepend_args : sequence, optional
+        What `func` is given before the batch.
+    out : ndarray, or tuple or dict of ndarray, optional
+        Where to write the results: as many rows as there are, or more.
+
+    Returns
+    -------
+    tuple or dict of ndarray, or None
+        The results in the order of the samples; None if there were none.
+
+    Raises
+    ------
+    TypeError
+        If `func` returns something else, or another number of results than before.
+    ValueError
+        If results do not fit together, or into `out`.
+    """
+    joined: JoinedArrays | None = None
+    expected = batch_iter.num_samples if isinstance(batch_iter, BatchIterator) and n_batches is None else None
+    for batch, result in _results(func, batch_iter, progress_iter_func, n_batches, prepend_args):
+        parts = _named(result, _as_array)
+        if joined is None:
+            rows = length(batch)
+            joined = JoinedArrays(rows, rows * n_batches if n_batches else expected, out)
+        joined.append(parts)
+    return None if joined is None else joined.result()
+
+
+def batch_map_mean(
+    func: Callable[..., Any],
+    batch_iter: Iterable[Any],
+    progress_iter_func: Callable[..., Any] | None = None,
+    sum_axis: int | tuple[int, ...] | None = None,
+    n_batches: int | None = None,
+    prepend_args: Sequence[Any] | None = None,
+) -> Any:
+    """Apply a function to every batch and average what it returns over the samples.
+
+    Parameters
+    ----------
+    func : callable
+        ``func(*prepend_args, *batch)`` (dicts: ``func(*prepend_args, **batch)``) returns an array or a number, or
+        a tuple, a list or a dict of them: sums over the samples of the batch, or, with `sum_axis`, values per
+        sample. None is passed over.
+    batch_iter : iterable
+        Gives the batches.
+    progress_iter_func : callable, optional
+        A progress bar in the manner of tqdm: ``progress_iter_func(iterator, total=..., leave=False)``.
+    sum_axis : int or tuple of int, optional
+        Axis over which to sum what `func` returns.
+    n_batches : int, optional
+        Stop after so many batches.
+    prepend_args : sequence, optional
+        What `func` is given before the batch.
+
+    Returns
+    -------
+    tuple or dict, or None
+        Total / number of samples, summed in at least float64; None if there were none.
+
+    Raises
+    ------
+    TypeError
+        If `func` returns something else, or another number of results than before.
+    """
+    totals: dict[Any, Any] | None = None
+    samples = 0
+    for batch, result in _results(func, batch_iter, progress_iter_func, n_batches, prepend_args):
+        sums = {key: _total(value, sum_axis) for key, value in _named(result, _as_number).items()}
+        if totals is None:
+            totals = sums
+        elif totals.keys() != sums.keys():
+            raise InvalidTypeError(f"the function returned the results {list(totals)} and then {list(sums)}")
+        else:
+            totals = {key: totals[key] + sums[key] for key in totals}
+        samples += length(batch)
+    if totals is None or samples == 0:
+        return None
+    return unnamed({key: total / samples for key, total in totals.items()})
+
+
+def unnamed(results: dict[Any, Any]) -> Any:
+    """Return results as a dict if they have names, as a tuple if they have numbers."""
+    return tuple(results.values()) if 0 in results else results
+
+
+def _results(
+    func: Callable[..., Any], batch_iter: Iterable[Any], bar: Any, n_batches: Any, before: Sequence[Any] | None
+) -> Iterator[tuple[Any, Any]]:
+    """Yield each batch with what the function returned for it, None left out."""
+    batches: Any = iter(batch_iter)
+    if n_batches is not None:
+        batches = islice(batches, whole_number(n_batches, "n_batches"))
+    if bar is not None:
+        batches = bar(batches, total=n_batches if n_batches is not None else _bar_total(batch_iter), leave=False)
+    for batch in batches:
+        result = call(func, batch, tuple(before or ()))
+        if result is not None:
+            yield batch, result
+
+
+def _bar_total(batch_iter: Any) -> int | None:
+    try:
+        return len(batch_iter)
+    except TypeError:
+        return None
+
+
+def _named(result: Any, convert: Callable[[Any], NDArray[Any]]) -> dict[Any, NDArray[Any]]:
+    """Return the results by name, or by number if they have none."""
+    if isinstance(result, dict):
+        return {name: convert(value) for name, value in result.items()}
+    if isinstance(result, list) and convert is _as_array:
+        raise InvalidTypeError("the function must return an array, a tuple or a dict of arrays, or None, got list")
+    values = result if isinstance(result, (tuple, list)) else (result,)
+    return {number: convert(value) for number, value in enumerate(values)}
+
+
+def _as_array(value: Any) -> NDArray[Any]:
+    if not hasattr(value, "__array__") or np.ndim(value) == 0:
+        came = "a 0-dimensional array" if hasattr(value, "__array__") else type(value).__name__
+        raise InvalidTypeError(f"the function must return an array, a tuple or a dict of arrays, or None, got {came}")
+    return np.asarray(value)
+
+
+def _as_number(value: Any) -> NDArray[Any]:
+    if not hasattr(value, "__array__") and not isinstance(value, numbers.Number):
+        raise InvalidTypeError(
+            "the function must return an array or a number, a tuple, a list or a dict of them, or None, "
+            f"got {type(value).__name__}"
+        )
+    return np.asarray(value)
+
+
+def _total(value: NDArray[Any], sum_axis: Any) -> Any:
+    """Return the sum over an axis, in float64 or better."""
+    if value.dtype.kind not in "biufc":
+        raise InvalidTypeError(f"only numbers can be averaged, got dtype {value.dtype}")
+    precise = value.astype(np.result_type(value.dtype, np.float64), copy=False)
+    return precise[()] if sum_axis is None else precise.sum(axis=sum_axis)

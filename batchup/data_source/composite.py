@@ -1,0 +1,128 @@
+"""Several sources side by side: a batch of each, joined into one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from batchup.data_source.abstract import AbstractDataSource
+from batchup.data_source.batch_iterator import Count
+from batchup.data_source.batches import flatten, length, trim
+from batchup.data_source.members import MemberSource, chunk_length, least, trim_chunk
+from batchup.data_source.passes import Pass
+from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.sampling.streams import IndexStream
+
+
+class CompositeDataSource(MemberSource):
+    """Draw a batch from each of several sources and join them.
+
+    The sources are shuffled independently of each other. An epoch ends when one of them ends. The composite is
+    random access if all its members are; its indices are then a list with one entry per member.
+
+    Parameters
+    ----------
+    datasets : list of AbstractDataSource
+        The members.
+    flatten : bool, default True
+        Whether the members' batches are joined into one tuple (dicts: into one dict) rather than nested.
+    trim : bool, default True
+        Whether all are cut to the shortest.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `datasets` is empty or holds something else.
+
+    Examples
+    --------
+    A small labelled set goes round and round beside a large unlabelled one:
+
+    >>> import numpy as np
+    >>> from batchup.data_source import ArrayDataSource
+    >>> labelled = ArrayDataSource([np.arange(3), np.array([0, 1, 0])], repeats=-1)
+    >>> unlabelled = ArrayDataSource([np.arange(100, 105)])
+    >>> for batch in CompositeDataSource([labelled, unlabelled]).batch_iterator(2):
+    ...     print(batch)
+    (array([0, 1]), array([0, 1]), array([100, 101]))
+    (array([2, 0]), array([0, 0]), array([102, 103]))
+    (array([1]), array([1]), array([104]))
+    """
+
+    def __init__(self, datasets: Sequence[AbstractDataSource], flatten: bool = True, trim: bool = True) -> None:
+        super().__init__(datasets)
+        self.flatten = bool(flatten)
+        self.trim = bool(trim)
+
+    def num_samples(self, **kwargs: Any) -> Count:
+        return least([member.num_samples(**kwargs) for member in self.datasets])
+
+    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
+        counts = [member.num_batches(batch_size, keywords) for member in self.datasets]
+        return None if None in counts else least(counts)
+
+    def samples_by_indices_nomapping(self, indices: Any) -> Any:
+        members = self._random_access_members()
+        entries = self._entries(indices)
+        return self._join([m.samples_by_indices_nomapping(i) for m, i in zip(members, entries, strict=True)])
+
+    def samples_by_indices(self, indices: Any) -> Any:
+        members = self._random_access_members()
+        entries = self._entries(indices)
+        return self._join([m.samples_by_indices(i) for m, i in zip(members, entries, strict=True)])
+
+    def index_batches(self, walk: Pass) -> IndexStream:
+        members = self._random_access_members()
+        return _SideBySide([m.index_batches(walk.member(i)) for i, m in enumerate(members)], self.trim)
+
+    def read(self, chunk: list[Any], copy: bool) -> Iterator[Any]:
+        parts = [m.read(part, copy) for m, part in zip(self._random_access_members(), chunk, strict=True)]
+        return map(self._join, zip(*parts, strict=True))
+
+    def public_indices(self, chunk: list[Any]) -> list[Any]:
+        return [m.public_indices(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
+
+    def stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+        members = [m.batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
+        return map(self._join, zip(*members, strict=False))
+
+    def _join(self, parts: Sequence[Any]) -> Any:
+        if self.trim:
+            lengths = [length(part) for part in parts]
+            shortest = min(lengths)
+            if max(lengths) > shortest:
+                parts = [trim(part, shortest) for part in parts]
+        return flatten(parts) if self.flatten else tuple(parts)
+
+    def _entries(self, indices: Any) -> Any:
+        if not isinstance(indices, (list, tuple)):
+            raise InvalidTypeError(
+                f"the indices of a composite are a list with one entry per member, got {type(indices).__name__}"
+            )
+        if len(indices) != len(self.datasets):
+            raise InvalidValueError(f"expected {len(self.datasets)} entries, one per member, got {len(indices)}")
+        return indices
+
+
+class _SideBySide(IndexStream):
+    """The index batches of several streams, asked in order; ends with the first that ends."""
+
+    def __init__(self, streams: list[IndexStream], trim: bool) -> None:
+        self._streams = streams
+        self._trim = trim
+
+    def ready(self) -> int:
+        return min(stream.ready() for stream in self._streams)
+
+    def take(self, count: int) -> list[Any] | None:
+        count = max(1, min(count, self.ready()))
+        chunks = []
+        for stream in self._streams:
+            chunk = stream.take(count)
+            if chunk is None:
+                return None
+            chunks.append(chunk)
+        if self._trim and count == 1:
+            shortest = min(map(chunk_length, chunks))
+            return [trim_chunk(chunk, shortest) for chunk in chunks]
+        return chunks
