@@ -1,0 +1,69 @@
+# Every command sets up what it needs, in environments of its own beside this file.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.10 python3 2>/dev/null))
+PIP_FLAGS := -q --disable-pip-version-check
+TORCH := torch==2.13.0
+TESTS := python -m pytest -q -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-frameworks test-numpy1 check format bench docs clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## */  make \1\t/' | expand -t 24
+
+demo: .venv/.demo  ## train a small network on real handwritten digits, in seconds
+	.venv/bin/python -m batchup demo
+
+test: .venv/.test  ## run the tests that need no framework
+	.venv/bin/$(TESTS)
+
+test-all: test-frameworks test-numpy1 docs  ## test with every framework, with NumPy 1.26 too, and build the docs
+
+test-frameworks: .venv-all/.all
+	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) tests
+
+test-numpy1: .venv-numpy1/.test
+	.venv-numpy1/bin/$(TESTS) tests
+
+check: .venv/.test  ## lint, check the format and the types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: .venv/.test  ## put the code into the house's format
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: .venv/.demo  ## measure against the machine's limits and other loaders, and write the tables into docs/
+	.venv/bin/python benchmarks/run.py
+
+docs: .venv-docs/.docs  ## build the documentation into docs/_build/html
+	.venv-docs/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+clean:  ## remove the environments and what was built in them
+	rm -rf .venv .venv-all .venv-numpy1 .venv-docs .bench-envs docs/_build build *.egg-info
+
+.venv/.demo: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install $(PIP_FLAGS) -e '.[demo]'
+	@touch $@
+
+.venv/.test: .venv/.demo
+	.venv/bin/pip install $(PIP_FLAGS) -e '.[demo,test]'
+	@touch $@
+
+.venv-all/.all: pyproject.toml
+	$(PYTHON) -m venv .venv-all
+	.venv-all/bin/pip install $(PIP_FLAGS) $(TORCH)
+	.venv-all/bin/pip install $(PIP_FLAGS) -e '.[demo,test,frameworks]'
+	@touch $@
+
+.venv-numpy1/.test: pyproject.toml
+	$(PYTHON) -m venv .venv-numpy1
+	.venv-numpy1/bin/pip install $(PIP_FLAGS) 'numpy==1.26.*' -e '.[demo,test]'
+	@touch $@
+
+.venv-docs/.docs: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install $(PIP_FLAGS) -e '.[demo,docs]'
+	@touch $@

@@ -1,0 +1,1 @@
+../batchup/demo.py
