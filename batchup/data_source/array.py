@@ -76,17 +76,20 @@ class ArrayDataSource(RandomAccessDataSource):
             return take_sample(self.samples_by_indices_nomapping([indices]), 0)
         if isinstance(indices, slice):
             indices = np.arange(*indices.indices(length))
-        return next(self._read(checked_indices(indices, length), 1, copy=True))
+        return next(self._cut(self._gather(checked_indices(indices, length), copy=True), 1))
 
     def index_batches(self, walk: Pass) -> IndexStream:
         if _common_length(self._labels(), self._columns) < self.length:
             raise LengthError(f"the data shrank from {self.length} to {min(self.lengths())} samples")
         return super().index_batches(walk)
 
-    def read(self, chunk: IndexChunk, copy: bool) -> Iterator[Any]:
-        if self._checked:
-            return self._read(chunk.indices, chunk.count, copy)
-        return self._read(checked_indices(chunk.indices, min(self.lengths())), chunk.count, copy)
+    def read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
+        indices = chunk.indices if self._checked else checked_indices(chunk.indices, min(self.lengths()))
+        columns = self._gather(indices, walk.copy)
+        walk.clock.samples += len(chunk)
+        for column in columns:
+            walk.clock.bytes += getattr(column, "nbytes", 0)
+        return self._cut(columns, chunk.count)
 
     def lengths(self) -> tuple[int, ...]:
         return tuple([len(column) for column in self._columns])
@@ -98,22 +101,27 @@ class ArrayDataSource(RandomAccessDataSource):
             return 0  # views
         return sum(math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in self._columns)
 
-    def _read(self, indices: Indices, count: int, copy: bool) -> Iterator[Any]:
-        """Return the `count` batches at `indices`, which are known to be good."""
+    def _gather(self, indices: Indices, copy: bool) -> list[Any]:
+        """Return the samples of every column at `indices`, which are known to be good."""
         if isinstance(indices, slice) and not copy:
-            parts = [column.view(indices) for column in self._columns]
+            columns = [column.view(indices) for column in self._columns]
         else:
             samples = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
-            parts = [
+            columns = [
                 column.gather(indices) if ring is None else column.gather(indices, ring.empty(samples))
                 for column, ring in self._readers
             ]
         if self.include_indices:
-            parts.insert(0, IndexChunk(indices).array())
+            columns.insert(0, IndexChunk(indices).array())
+        return columns
+
+    def _cut(self, columns: list[Any], count: int) -> Iterator[Any]:
+        """Return the `count` batches that lie one behind the other in `columns`."""
+        batches: Iterator[Any]
         if count == 1:
-            batch = tuple(parts)
-            return iter((batch if self._names is None else self._as_dict(batch),))
-        batches = zip(*[part.reshape(count, len(part) // count, *part.shape[1:]) for part in parts], strict=True)
+            batches = iter((tuple(columns),))
+        else:
+            batches = zip(*[c.reshape(count, len(c) // count, *c.shape[1:]) for c in columns], strict=True)
         return batches if self._names is None else map(self._as_dict, batches)
 
     def _as_dict(self, batch: tuple[Any, ...]) -> dict[str, Any]:

@@ -79,8 +79,8 @@ class ChoiceDataSource(MemberSource):
         streams = [m.index_batches(walk.member(i)) for i, m in enumerate(self._random_access_members())]
         return _InTurn(streams, self._turns(walk, {}), self._spread(walk.batch_size, {}) is not None)
 
-    def read(self, chunk: ChoiceBatch, copy: bool) -> Iterator[Any]:
-        return self._random_access_members()[chunk.ds_index].read(chunk.sample_indices, copy)
+    def read(self, chunk: ChoiceBatch, walk: Pass) -> Iterator[Any]:
+        return self._random_access_members()[chunk.ds_index].read(chunk.sample_indices, walk)
 
     def public_indices(self, chunk: ChoiceBatch) -> ChoiceBatch:
         member = self._random_access_members()[chunk.ds_index]

@@ -75,8 +75,8 @@ class CompositeDataSource(MemberSource):
         members = self._random_access_members()
         return _SideBySide([m.index_batches(walk.member(i)) for i, m in enumerate(members)], self.trim)
 
-    def read(self, chunk: list[Any], copy: bool) -> Iterator[Any]:
-        parts = [m.read(part, copy) for m, part in zip(self._random_access_members(), chunk, strict=True)]
+    def read(self, chunk: list[Any], walk: Pass) -> Iterator[Any]:
+        parts = [m.read(part, walk) for m, part in zip(self._random_access_members(), chunk, strict=True)]
         return map(self._join, zip(*parts, strict=True))
 
     def public_indices(self, chunk: list[Any]) -> list[Any]:

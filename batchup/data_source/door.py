@@ -54,6 +54,7 @@ class OwnDataSource(AbstractDataSource):
         walk = as_pass(batch_size, shuffle, epoch, copy)
         return BatchIterator(
             self.batches(walk, keywords),
+            walk.clock,
             lambda: self.num_batches(walk.batch_size, keywords),
             lambda: self.num_samples(**keywords),
         )

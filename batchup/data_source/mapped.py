@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
 from typing import Any
 
 from batchup.data_source.abstract import AbstractDataSource
@@ -70,8 +71,8 @@ class MapDataSource(WalkedDataSource):
     def index_batches(self, walk: Pass) -> IndexStream:
         return self._walked().index_batches(walk)
 
-    def read(self, chunk: Any, copy: bool) -> Iterator[Any]:
-        return map(self._apply, self._walked().read(chunk, copy))
+    def read(self, chunk: Any, walk: Pass) -> Iterator[Any]:
+        return self._map(self._walked().read(chunk, walk), walk)
 
     def public_indices(self, chunk: Any) -> Any:
         return self._walked().public_indices(chunk)
@@ -83,7 +84,14 @@ class MapDataSource(WalkedDataSource):
         return self._walked().sample_bytes(walk)
 
     def stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
-        return map(self._apply, self.source.batches(walk, keywords))
+        return self._map(self.source.batches(walk, keywords), walk)
+
+    def _map(self, batches: Iterator[Any], walk: Pass) -> Iterator[Any]:
+        for batch in batches:
+            begin = perf_counter()
+            result = self._apply(batch)
+            walk.clock.mapping += perf_counter() - begin
+            yield result
 
     def _apply(self, batch: Any) -> Any:
         return checked_result(call(self.fn, batch), self.fn)

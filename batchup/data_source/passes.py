@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from batchup.data_source.clock import Clock
 from batchup.sampling.order import Key, Order, as_order, whole_number
 
 
@@ -20,11 +21,14 @@ class Pass:
         Where the order comes from; None is the order of the data.
     copy : bool
         Whether batches belong to their holder; if not, read-only views will do where the order allows them.
+    clock : Clock
+        Counts what is read and how long it takes; shared by all the sources of the tree.
     """
 
     batch_size: int
     order: Order = None
     copy: bool = True
+    clock: Clock = field(default_factory=Clock, compare=False)
 
     def member(self, number: int) -> Pass:
         """Return the pass over a member source: seeded orders differ from member to member."""

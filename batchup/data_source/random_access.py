@@ -78,7 +78,8 @@ class RandomAccessDataSource(WalkedDataSource):
     def index_batches(self, walk: Pass) -> IndexStream:
         return self.sampler.index_stream(walk.batch_size, walk.order)
 
-    def read(self, chunk: IndexChunk, copy: bool) -> Iterator[Any]:
+    def read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
+        walk.clock.samples += len(chunk)
         return iter((self.samples_by_indices_nomapping(self.public_indices(chunk)),))
 
     def public_indices(self, chunk: IndexChunk) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from time import perf_counter
 from typing import Any
 
 from batchup.data_source.door import OwnDataSource, check_keywords
@@ -71,7 +72,7 @@ class WalkedDataSource(OwnDataSource):
         """Return the index batches of a pass, in chunks that `read` takes. Draws nothing."""
 
     @abstractmethod
-    def read(self, chunk: Any, copy: bool) -> Iterator[Any]:
+    def read(self, chunk: Any, walk: Pass) -> Iterator[Any]:
         """Return the batches of a chunk; what lies in arrays is read before this returns."""
 
     @abstractmethod
@@ -95,7 +96,10 @@ class WalkedDataSource(OwnDataSource):
                 raise LengthError(
                     f"the data changed its length during an epoch: from {lengths} to {self.lengths()} samples"
                 )
-            yield self.read(chunk, walk.copy)
+            begin = perf_counter()
+            batches = self.read(chunk, walk)
+            walk.clock.gathering += perf_counter() - begin
+            yield batches
             count = min(count * GROWTH, most)
 
     def _require_random_access(self) -> None:

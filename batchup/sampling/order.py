@@ -26,10 +26,17 @@ class Key:
         """Return the key of a member source."""
         return replace(self, path=(*self.path, number))
 
-    def generator(self, *place: int) -> np.random.Generator:
-        """Return the generator of a place under this key: a Philox, since it is the same on every platform."""
-        words = (self.epoch, len(self.path), *self.path, *place)
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=words)))
+    def seeds(self, *place: int) -> np.random.SeedSequence:
+        """Return the seeds of a place under this key."""
+        return np.random.SeedSequence(self.seed, spawn_key=(self.epoch, len(self.path), *self.path, *place))
+
+    def generator(self, *place: int) -> np.random.RandomState:
+        """Return the generator of a place under this key, whose stream no release of NumPy will change (NEP 19)."""
+        return np.random.RandomState(np.random.SFC64(self.seeds(*place)))
+
+    def draws(self) -> np.random.RandomState:
+        """Return the generator of independent draws under this key: counter-based, one count for four draws."""
+        return np.random.RandomState(np.random.Philox(self.seeds()))
 
 
 Order: TypeAlias = "Key | Generator | None"

@@ -24,11 +24,12 @@ class WeightTable:
     Parameters
     ----------
     probabilities : ndarray of float, shape (n,)
-        What ``rng.choice(n, p=probabilities)`` would be given.
+        What ``rng.choice(n, p=probabilities)`` would be given. If it is of float64, its memory is taken over.
     """
 
     def __init__(self, probabilities: NDArray[Any]) -> None:
-        self._cumulative = np.cumsum(probabilities, dtype=np.float64)
+        self._cumulative: NDArray[np.float64] = probabilities.astype(np.float64, copy=False)
+        np.cumsum(self._cumulative, out=self._cumulative)
         self._cumulative /= self._cumulative[-1]
         n = len(probabilities)
         self._parts = 1 << max(0, n.bit_length() - 2)

@@ -37,7 +37,7 @@ class _TableSampler(StreamSampler):
         if order is None:
             raise UnsupportedError(f"In-order sampling is not supported by {type(self).__name__}; pass shuffle=")
         own = isinstance(order, Key)
-        generator = order.generator() if isinstance(order, Key) else order
+        generator = order.draws() if isinstance(order, Key) else order
         return DrawStream(self._pick, generator, batch_size, own)
 
     def _pick(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -1,0 +1,64 @@
+"""Where the time of a pass goes, counted while it runs."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+_STEPS = 8  # buckets per factor of two: percentiles are good to 5%
+
+
+class Clock:
+    """What was read in a pass, how long that took, and how long the consumer waited for each batch.
+
+    Attributes
+    ----------
+    samples, bytes : int
+        What was read; a few batches of it may not have been handed out yet.
+    gathering, mapping : float
+        Seconds spent reading samples, and in mapped functions.
+    waits : array of float
+        Seconds that the latest batches made the consumer wait; `settle` empties it.
+    """
+
+    __slots__ = ("_buckets", "_waiting", "bytes", "gathering", "mapping", "samples", "waits")
+
+    def __init__(self) -> None:
+        self.samples = self.bytes = 0
+        self.gathering = self.mapping = self._waiting = 0.0
+        self.waits = array("d")
+        self._buckets: Counter[int] = Counter()
+
+    def settle(self) -> None:
+        """Put the latest waits into buckets, so that memory stays bounded however long the pass."""
+        waits = np.array(self.waits)
+        del self.waits[:]
+        self._waiting += float(waits.sum())
+        steps = np.floor(_STEPS * np.log2(np.maximum(waits, 1e-9))).astype(int)
+        self._buckets.update(dict(zip(*(part.tolist() for part in np.unique(steps, return_counts=True)), strict=True)))
+
+    def report(self) -> dict[str, Any]:
+        """Return all figures."""
+        self.settle()
+        return {
+            "batches": self._buckets.total(),
+            "samples": self.samples,
+            "bytes": self.bytes,
+            "waiting": self._waiting,
+            "gathering": self.gathering,
+            "mapping": self.mapping,
+            "transporting": 0.0,
+            **{f"p{percent}": self._percentile(percent) for percent in (50, 95, 99)},
+        }
+
+    def _percentile(self, percent: int) -> float:
+        rank = percent / 100 * self._buckets.total()
+        seen = 0
+        for step in sorted(self._buckets):
+            seen += self._buckets[step]
+            if seen >= rank:
+                return float(2 ** ((step + 0.5) / _STEPS))
+        return 0.0
