@@ -1,0 +1,58 @@
+"""That a contender does the work at all: looked at once, before anything is timed."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from declared import Work
+from slices import Epoch
+from sources import Array, row_numbers
+
+IN_SOURCE_ORDER = ("memcpy",)
+
+
+def check(name: str, work: Work, source: Array, epoch: Epoch) -> None:
+    """Raise `ValueError` when the first two batches of an epoch are not what the work asks for."""
+    # batches are copied, because the limits hand out one buffer again and again
+    batches = [np.array(_only(batch)) for batch in itertools.islice(epoch(), 2)]
+    if work.kind == "weighted":
+        _check_indices(work, batches)
+    elif work.kind == "join":
+        _check_joined(source, batches)
+    else:
+        _check_rows(name, work, source, batches)
+
+
+def _only(batch: Any) -> Any:
+    single = isinstance(batch, (tuple, list)) and len(batch) == 1
+    return batch[0] if single else batch
+
+
+def _check_indices(work: Work, batches: list[Array]) -> None:
+    for indices in batches:
+        _require(indices.shape == (work.batch,) and indices.dtype.kind == "i", "not a batch of indices")
+        _require(indices.min() >= 0 and indices.max() < work.rows, "indices out of range")
+
+
+def _check_joined(source: Array, batches: list[Array]) -> None:
+    for joined in batches:
+        _require(joined.shape == source.shape, f"joined to {joined.shape} instead of {source.shape}")
+        _require(np.array_equal(joined[::997], source[::997]), "joined in another order")
+
+
+def _check_rows(name: str, work: Work, source: Array, batches: list[Array]) -> None:
+    for rows in batches:
+        _require(rows.shape == (work.batch, *work.shape) and rows.dtype == source.dtype, "not a full batch")
+    numbers = np.concatenate([row_numbers(rows) for rows in batches])
+    _require(len(np.unique(numbers)) == len(numbers), "a row came twice")
+    _require(np.array_equal(np.concatenate(batches), source[numbers]), "rows are not those of the source")
+    in_order = bool(np.all(np.diff(numbers) == 1))
+    if name not in IN_SOURCE_ORDER:
+        _require(in_order == (work.kind == "in_order"), "in order" if in_order else "not in order")
+
+
+def _require(holds: Any, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(f"wrong batches: {otherwise}")

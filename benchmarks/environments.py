@@ -1,0 +1,78 @@
+"""The environments contenders live in, each peer in one of its own, and how they are made."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from dataclasses import dataclass
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HOME = ROOT / ".bench-envs"
+OURS = "ours"
+SLICE_OURS = 0.04
+SLICE_PEERS = 0.3
+PATIENCE = 1800
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Contender modules, the distributions whose versions are told, and one `pip install` after the other."""
+
+    label: str
+    modules: tuple[str, ...]
+    distributions: tuple[str, ...]
+    installs: tuple[str, ...] = ()
+
+
+ENVIRONMENTS = {
+    OURS: Environment("this tree", ("ours", "by_hand", "limits"), ("batchup", "numpy")),
+    "batchup_0_2": Environment("batchup 0.2", ("batchup_0_2",), ("batchup", "numpy"), ("batchup==0.2.3",)),
+    "torch": Environment("torch", ("torch_loader",), ("torch", "numpy"), ("torch==2.13.0", "numpy")),
+    "tf_data": Environment("tf.data", ("tf_data",), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu",)),
+    "grain": Environment("Grain", ("grain_loader",), ("grain", "numpy"), ("grain",)),
+}
+
+
+def slice_seconds(name: str) -> float:
+    """Seconds of one slice: short where all runs in one process, longer across processes."""
+    return SLICE_OURS if name == OURS else SLICE_PEERS
+
+
+def python_of(name: str) -> str:
+    """Tell the interpreter of an environment; ours is the one that runs now."""
+    folder = "Scripts" if os.name == "nt" else "bin"
+    return sys.executable if name == OURS else str(HOME / name / folder / "python")
+
+
+def variables_of(name: str) -> dict[str, str]:
+    """Make the environment variables of a worker: only ours may find this tree's package."""
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if name == OURS:
+        variables["PYTHONPATH"] = str(ROOT)
+    return variables
+
+
+def ensure(name: str) -> str | None:
+    """Make the environment unless it is there; return why that failed, None when it is ready."""
+    installs = list(ENVIRONMENTS[name].installs)
+    done = HOME / name / "installed.json"
+    if name == OURS or (done.exists() and json.loads(done.read_text()) == installs):
+        return None
+    print(f"making the environment of {name}", file=sys.stderr)
+    why = _run("making the environment", [sys.executable, "-m", "venv", str(HOME / name)])
+    for wanted in installs:
+        why = why or _run(f"pip install {wanted}", [python_of(name), "-m", "pip", "install", wanted])
+    if why is None:
+        done.write_text(json.dumps(installs))
+    return why
+
+
+def _run(what: str, command: list[str]) -> str | None:
+    try:
+        code = subprocess.run(command, capture_output=True, timeout=PATIENCE).returncode
+    except subprocess.TimeoutExpired:
+        return f"{what} took more than {PATIENCE} s"
+    return f"{what} failed (exit status {code})" if code else None

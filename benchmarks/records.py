@@ -1,0 +1,59 @@
+"""The shape of the raw results, as they lie in the JSON files."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class Slice(TypedDict):
+    """One timed slice: batches taken, seconds in all, seconds until the first batch was there."""
+
+    batches: int
+    elapsed: float
+    first: float
+
+
+class Build(TypedDict):
+    """What it took until the first batch was there; memory in bytes, None where it cannot be told."""
+
+    seconds: float
+    held: int | None
+    peak: int | None
+
+
+class Entry(TypedDict):
+    """One contender: `why` says what went wrong, None when all is well."""
+
+    name: str
+    how: str
+    environment: str
+    build: Build | None
+    slices: list[Slice]
+    why: str | None
+
+
+class CaseRecord(TypedDict):
+    """One case with all its contenders; `absent` are the environments with nothing to enter."""
+
+    label: str
+    work: dict[str, Any]
+    targets: list[dict[str, Any]]
+    entries: list[Entry]
+    absent: list[str]
+
+
+class BenchRecord(TypedDict):
+    """One run of one bench: all that its tables are made from."""
+
+    name: str
+    title: str
+    note: str
+    unit: str
+    limits: list[str]
+    shows_memory: bool
+    date: str
+    rounds: int
+    shrunk: int
+    machine: dict[str, str]
+    environments: dict[str, dict[str, str]]
+    cases: list[CaseRecord]

@@ -1,0 +1,148 @@
+"""Tables in Markdown out of the raw results alone."""
+
+from __future__ import annotations
+
+from figures import Figures, Verdict, first_batch
+from records import BenchRecord, Build, CaseRecord, Entry
+
+MAIN = "batchup"
+HEAD = """\
+# {page} benchmarks
+
+Every environment has a process of its own. Contenders take turns in shuffled rounds, after one round that
+is thrown away, for 0.04 s in our environment's process and 0.3 s in the others. Each turn begins a fresh
+epoch, so its first batch counts; an epoch that begins dearly (a permutation, a buffer to fill) is run to
+its end where that lasts less than 16 turns, so that the beginning is charged once per epoch, as in
+training. Ratios are taken within each round, then their median: compare ratios, not times. *of x* is the
+rate as a share of that limit, *batchup is* how many times the rate of the row that of batchup is.
+"""
+
+
+def page(name: str, records: list[tuple[BenchRecord, str]]) -> str:
+    """Render one page from its records, each with the link to its raw file."""
+    sections = [HEAD.format(page=name.upper())]
+    sections += [section(record, link) for record, link in records]
+    return "\n".join(sections)
+
+
+def section(record: BenchRecord, link: str) -> str:
+    """Render one bench."""
+    title = f"## {record['name'].upper()}: {record['title']}\n"
+    parts = [title, provenance(record, link), record["note"] + "\n"]
+    for case in record["cases"]:
+        parts += [f"### {case['label']}\n", *case_parts(record, case)]
+    return "\n".join([*parts, ways(record)])
+
+
+def provenance(record: BenchRecord, link: str) -> str:
+    """Tell when, where and with what it was measured."""
+    machine = record["machine"]
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, {machine['system']}"
+    versions = "; ".join(_versions(name, found) for name, found in record["environments"].items())
+    shrunk = f" **A try over 1/{record['shrunk']} of the rows.**" if record["shrunk"] > 1 else ""
+    return (
+        f"Measured {record['date']}, {record['rounds']} rounds, on {where}.{shrunk}\n"
+        f"Versions: {versions}. Raw results: [{link.rpartition('/')[2]}]({link}).\n"
+    )
+
+
+def _versions(name: str, found: dict[str, str]) -> str:
+    return f"{name} (" + ", ".join(f"{key} {value}" for key, value in found.items()) + ")"
+
+
+def case_parts(record: BenchRecord, case: CaseRecord) -> list[str]:
+    """Render one case: its table, what batchup costs beyond the bare gather, its targets."""
+    figures = Figures(case)
+    parts = [table(record, case, figures)]
+    beyond = figures.beyond(MAIN, "take")
+    if beyond is not None:
+        parts.append(f"batchup takes {beyond:.2f} us a batch beyond the bare take.\n")
+    if case["absent"]:
+        parts.append(f"Without a way to do this work: {', '.join(case['absent'])}.\n")
+    return [*parts, targets(record, figures)]
+
+
+def table(record: BenchRecord, case: CaseRecord, figures: Figures) -> str:
+    """Render the contenders, the fastest first, those that could not run last."""
+    limits = record["limits"]
+    heads = ["contender", f"us a {record['unit']}", *(f"of {limit}" for limit in limits), "batchup is"]
+    heads += [f"first {record['unit']}, ms"]
+    if record["shows_memory"]:
+        heads += ["build, ms", "held, MB", "peak, MB"]
+    entries = sorted(case["entries"], key=lambda entry: figures.microseconds(entry["name"]) or float("inf"))
+    return _grid(heads, [row(record, entry, figures, len(heads)) for entry in entries])
+
+
+def row(record: BenchRecord, entry: Entry, figures: Figures, width: int) -> list[str]:
+    """Render one contender."""
+    name = entry["name"]
+    if entry["why"] is not None or not entry["slices"]:
+        return [name, entry["why"] or "not measured", *[""] * (width - 2)]
+    cells = [name, number(figures.microseconds(name))]
+    cells += [number(figures.ratio(name, limit)) for limit in record["limits"]]
+    cells += [times(figures.ratio(MAIN, name)), number(first_batch(entry) * 1e3)]
+    if record["shows_memory"] and entry["build"] is not None:
+        cells += memory_cells(entry["build"])
+    return cells
+
+
+def memory_cells(build: Build) -> list[str]:
+    """Render what building took."""
+    held, peak = (None if size is None else size / 1e6 for size in (build["held"], build["peak"]))
+    return [number(build["seconds"] * 1e3), whole(held), whole(peak)]
+
+
+def targets(record: BenchRecord, figures: Figures) -> str:
+    """Render the targets next to what was measured; a missed one says so."""
+    rows = [verdict_row(record, verdict) for verdict in figures.verdicts()]
+    return _grid(["target", "measured", "verdict"], rows)
+
+
+def verdict_row(record: BenchRecord, verdict: Verdict) -> list[str]:
+    """Render one target."""
+    target = verdict.target
+    if target.against is None:
+        wanted = f"{target.contender}: at most {target.bound:g} us a {record['unit']}"
+        unit = " us"
+    else:
+        wanted = f"{target.contender}: at least {target.bound:g} x {target.against}"
+        unit = "x"
+    if not verdict.rounds:
+        return [wanted, "not measured", "**not met**"]
+    span = f"{number(min(verdict.rounds))} to {number(max(verdict.rounds))}"
+    return [wanted, f"{number(verdict.measured)}{unit} ({span})", "met" if verdict.met else "**not met**"]
+
+
+def ways(record: BenchRecord) -> str:
+    """Say how each contender does the work."""
+    entries = [entry for case in record["cases"] for entry in case["entries"]]
+    said = {entry["name"]: entry["how"] for entry in entries if entry["how"]}
+    return "\n".join(f"- *{name}*: {how}" for name, how in sorted(said.items(), key=_by_name)) + "\n"
+
+
+def _by_name(pair: tuple[str, str]) -> str:
+    return pair[0].lower()
+
+
+def number(value: float | None) -> str:
+    """Write three significant digits, without an exponent."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def times(value: float | None) -> str:
+    """Write a ratio."""
+    return "-" if value is None else f"{number(value)}x"
+
+
+def whole(value: float | None) -> str:
+    """Write a whole number."""
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _grid(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |\n" for line in lines)

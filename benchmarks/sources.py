@@ -1,0 +1,58 @@
+"""The data that contenders read, made anew in every worker process from the declared work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from declared import Work
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+STAMP = 4
+
+
+def make_source(work: Work) -> Array:
+    """Make the weights of a weighted bench, the rows of any other."""
+    if work.kind == "weighted":
+        return np.random.default_rng(0).random(work.rows)
+    return make_rows(work)
+
+
+def make_rows(work: Work) -> Array:
+    """Make rows of noise whose first four bytes hold the row's number, so that a batch can be checked."""
+    rows = np.empty((work.rows, *work.shape), work.dtype)
+    noise = noise_like(rows[:64])
+    for start in range(0, work.rows, 64):
+        rows[start : start + 64] = noise[: work.rows - start]
+    stamps(rows)[:] = np.arange(work.rows, dtype="<u4").view(np.uint8).reshape(-1, STAMP)
+    return rows
+
+
+def noise_like(rows: Array) -> Array:
+    """Make random values of the shape and type of `rows`."""
+    rng = np.random.default_rng(0)
+    if rows.dtype.kind == "f":
+        return rng.random(rows.shape).astype(rows.dtype)
+    return rng.integers(0, 256, rows.shape, dtype=rows.dtype)
+
+
+def stamps(rows: Array) -> NDArray[np.uint8]:
+    """View the first four bytes of every row."""
+    return rows.reshape(len(rows), -1).view(np.uint8)[:, :STAMP]
+
+
+def row_numbers(rows: Array) -> NDArray[np.intp]:
+    """Read the row numbers out of the rows of a batch."""
+    return np.ascontiguousarray(stamps(rows)).view("<u4").ravel().astype(np.intp)
+
+
+def stand_in_model(results: Array) -> Callable[[Array], Array]:
+    """Make a function that stands for a model: it makes the results of a batch of row numbers anew."""
+
+    def model(numbers: Array) -> Array:
+        start = numbers[0]
+        return np.array(results[start : start + len(numbers)])
+
+    return model
