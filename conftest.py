@@ -1,0 +1,72 @@
+"""What pytest needs to run the examples: of the docstrings, of README.md and of docs/."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from doctest import ELLIPSIS
+from typing import Any
+
+import numpy as np
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
+from sybil.sybil import SybilCollection
+
+_SIZES = {"train": 300, "val": 50, "test": 70, "lab": 30, "unlab": 250}
+
+
+def page_data() -> dict[str, Any]:
+    """Return what the pages take for granted: `np`, and a small data set under the names that they use."""
+    rng = np.random.RandomState(12345)
+    images = {name: rng.rand(n, 1, 8, 8).astype(np.float32) for name, n in _SIZES.items()}
+    classes = {name: rng.choice(4, n, p=[0.6, 0.2, 0.15, 0.05]) for name, n in _SIZES.items()}
+    return {
+        "np": np,
+        **{f"{name}_X": array for name, array in images.items()},
+        **{f"{name}_y": array for name, array in classes.items()},
+        "train_w": rng.rand(_SIZES["train"]),
+    }
+
+
+def enter_page(namespace: dict[str, Any]) -> None:
+    """Fill the namespace of a page, and go to an empty folder for the files that it writes."""
+    namespace.update(page_data())
+    namespace["_leave"] = stack = ExitStack()
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    stack.callback(os.chdir, os.getcwd())
+    os.chdir(folder)
+
+
+def leave_page(namespace: dict[str, Any]) -> None:
+    """Drop what a page made, and its folder."""
+    stack = namespace.pop("_leave")
+    namespace.clear()
+    stack.close()
+
+
+_markdown = [PythonCodeBlockParser(doctest_optionflags=ELLIPSIS)]
+_pages: dict[str, Any] = {"setup": enter_page, "teardown": leave_page}
+
+pytest_collect_file = SybilCollection(
+    [
+        Sybil([DocTestParser(ELLIPSIS)], path="batchup", pattern="*.py", setup=lambda names: names.update(np=np)),
+        Sybil(_markdown, pattern="README.md", exclude="*/README.md", **_pages),
+        Sybil(_markdown, path="docs", pattern="*.md", exclude="benchmarks/*.md", **_pages),
+    ]
+).pytest()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let pytest-xdist deal out pages whole: the examples of a page build on one another."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class PagesWhole(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, place = nodeid.partition("::")
+            return file if place.startswith("line:") else nodeid
+
+    return PagesWhole(config, log) if config.getvalue("dist") == "load" else None

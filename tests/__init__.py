@@ -1,0 +1,1 @@
+"""The tests of batchup: batteries of checks per contract, laws, frozen orders, house rules."""
