@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.data_source.batch_iterator import BatchIterator
-from batchup.data_source.batches import call, length
+from batchup.data_source.batches import call, length, without_padding
 from batchup.data_source.joining import JoinedArrays
 from batchup.errors import InvalidTypeError
 from batchup.sampling.order import whole_number
@@ -134,7 +134,10 @@ def _results(
         batches = islice(batches, whole_number(n_batches, "n_batches"))
     if bar is not None:
         batches = bar(batches, total=n_batches if n_batches is not None else _bar_total(batch_iter), leave=False)
+    padded = isinstance(batch_iter, BatchIterator) and batch_iter.padded
     for batch in batches:
+        if padded:
+            batch = without_padding(batch)
         result = call(func, batch, tuple(before or ()))
         if result is not None:
             yield batch, result
