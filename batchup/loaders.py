@@ -10,6 +10,8 @@ from batchup.data_source.door import OwnDataSource
 from batchup.errors import InvalidTypeError, StateError
 from batchup.sampling.order import Shuffle, whole_number
 
+__all__ = ["Loader", "loader", "replay"]
+
 
 def loader(data: Any, batch_size: int, shuffle: Shuffle = None, **keywords: Any) -> Loader:
     """Return a loader over `data`.

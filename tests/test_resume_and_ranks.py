@@ -51,7 +51,9 @@ def trees(draw: Any, kinds: tuple[str, ...] = ("leaf", "composite", "choice"), f
             return leaf(draw, next(counter), finite)
         members = [grow(depth - 1) for _ in range(draw(st.integers(1, 3)))]
         if kind == "composite":
-            return CompositeDataSource(members, flatten=draw(st.booleans()), trim=draw(st.sampled_from([True, True, False])))
+            return CompositeDataSource(
+                members, flatten=draw(st.booleans()), trim=draw(st.sampled_from([True, True, False]))
+            )
         return ChoiceDataSource(members, stratified=draw(st.booleans()))
 
     return grow(2)
@@ -98,7 +100,9 @@ def iterated(ds: AbstractDataSource, shuffle: Any, **keywords: Any) -> BatchIter
 
 
 @settings(deadline=None, max_examples=200)
-@given(ds=trees(), order=orders, batch_size=st.integers(1, 7), tail=tails, k=st.integers(0, 12), epoch=st.integers(0, 2))
+@given(
+    ds=trees(), order=orders, batch_size=st.integers(1, 7), tail=tails, k=st.integers(0, 12), epoch=st.integers(0, 2)
+)
 def test_a_pass_goes_on_where_its_state_was_taken(
     ds: AbstractDataSource, order: str, batch_size: int, tail: str, k: int, epoch: int
 ) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from batchup.data_source.mapped import MapDataSource
 
 
+UNKNOWN: Any = object()
+
+
 class AbstractDataSource(Represented):
     """Something that hands out batches.
 
@@ -131,6 +134,10 @@ class AbstractDataSource(Represented):
         self._check_finite(n_batches, kwargs)
         batches = self.batch_iterator(batch_size, **kwargs)
         return batch_map_mean(func, batches, progress_iter_func, sum_axis, n_batches, prepend_args)
+
+    def _batch_keys(self) -> Any:
+        """Return the keys of the batches, None if they are tuples, `UNKNOWN` where only a batch would tell."""
+        return UNKNOWN
 
     def _outsider(self) -> AbstractDataSource | None:
         """Return the first source in this tree whose batches batchup does not make itself, if there is one."""

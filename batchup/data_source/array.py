@@ -103,6 +103,9 @@ class ArrayDataSource(RandomAccessDataSource):
     def _lengths(self) -> tuple[int, ...]:
         return tuple([len(column) for column in self._columns])
 
+    def _batch_keys(self) -> Any:
+        return None if self._names is None else tuple(self._names)
+
     def _sample_bytes(self, walk: Pass) -> int | None:
         if not all(column.cheap for column in self._columns):
             return None

@@ -134,23 +134,24 @@ def flatten(parts: Sequence[Any]) -> Any:
     return joined
 
 
-def checked_result(batch: Any, function: Callable[..., Any]) -> Any:
-    """Return what a mapped function returned, unless it is no batch or its arrays differ in length."""
-    first = None
-    for array in batch.values() if type(batch) is dict else batch if type(batch) is tuple else arrays(batch):
-        samples = samples_in(array) if not isinstance(array, (tuple, list, dict)) else length(array)
-        if samples is not None and samples != first:
-            if first is not None:
-                raise LengthError(
-                    f"{_name(function)} returned arrays of different lengths: {first} and {samples} samples"
-                )
-            first = samples
-    if first is None:
+def checked_result(batch: Any, function: Callable[..., Any], given: Any) -> Any:
+    """Return what a mapped function returned, unless it is no batch, or its arrays have come to differ in length."""
+    lengths = lengths_in(batch)
+    if not lengths:
         raise InvalidTypeError(
-            f"{_name(function)} must return a batch (a tuple or a dict of arrays), got {type(batch).__name__}"
+            f"{name_of(function)} must return a batch (a tuple or a dict of arrays), got {type(batch).__name__}"
         )
+    if len(lengths) > 1 and len(lengths_in(given)) <= 1:
+        shown = " and ".join(map(str, sorted(lengths)))
+        raise LengthError(f"{name_of(function)} returned arrays of different lengths: {shown} samples")
     return batch
 
 
-def _name(function: Callable[..., Any]) -> str:
+def lengths_in(batch: Any) -> set[int]:
+    """Return the lengths of the arrays of a batch."""
+    return {samples for array in arrays(batch) if (samples := samples_in(array)) is not None}
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return how to call a mapped function in an error."""
     return f"the mapped function {getattr(function, '__qualname__', repr(function))}"

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from batchup.data_source.abstract import AbstractDataSource
+from batchup.data_source.abstract import UNKNOWN, AbstractDataSource
 from batchup.data_source.batch_iterator import Count
+from batchup.data_source.choice_batch import ChoiceBatch
 from batchup.data_source.members import MemberSource
 from batchup.data_source.passes import Pass
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.sampling.chunks import ChoiceBatch
 from batchup.sampling.order import Key, generator_state, raw_state, set_generator_state
 from batchup.sampling.streams import IndexStream
 
@@ -90,13 +90,7 @@ class ChoiceDataSource(MemberSource):
 
     def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         members = [m._batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
-        turns = self._turns(walk, keywords)
-        while (turn := turns.next()) is not None:
-            batch = next(members[turn], None)
-            if batch is not None:
-                yield batch
-            elif not turns.exhaustive:
-                return
+        return _in_turn(members, self._turns(walk, keywords))
 
     def _turns(self, walk: Pass, keywords: Mapping[str, Any]) -> Turns:
         shares = self._shares(walk, keywords) if self.stratified else [None]
@@ -105,6 +99,10 @@ class ChoiceDataSource(MemberSource):
 
     def _shares(self, walk: Pass, keywords: Mapping[str, Any]) -> list[Any]:
         return [member._num_batches(walk.member(i), keywords) for i, member in enumerate(self.datasets)]
+
+    def _batch_keys(self) -> Any:
+        keys = {member._batch_keys() for member in self.datasets}
+        return keys.pop() if len(keys) == 1 else UNKNOWN
 
     def _options(self) -> str:
         return f"stratified={self.stratified}"
@@ -232,6 +230,15 @@ class _InTurn(IndexStream):
 
     def at(self, place: int, like: ChoiceBatch) -> ChoiceBatch:
         return ChoiceBatch(self._streams[like.ds_index].at(place, like.sample_indices), like.ds_index)
+
+
+def _in_turn(members: list[Iterator[Any]], turns: Turns) -> Iterator[Any]:
+    while (turn := turns.next()) is not None:
+        batch = next(members[turn], None)
+        if batch is not None:
+            yield batch
+        elif not turns.exhaustive:
+            return
 
 
 def _spread(shares: list[int]) -> list[int]:

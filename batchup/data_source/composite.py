@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from batchup.data_source.abstract import AbstractDataSource
+from batchup.data_source.abstract import UNKNOWN, AbstractDataSource
 from batchup.data_source.batch_iterator import Count
-from batchup.data_source.batches import flatten, length, trim
+from batchup.data_source.batches import flatten as flatten_batches
+from batchup.data_source.batches import length, trim
 from batchup.data_source.members import MemberSource, least
 from batchup.data_source.passes import Pass
 from batchup.errors import InvalidTypeError, InvalidValueError
@@ -55,6 +56,9 @@ class CompositeDataSource(MemberSource):
         super().__init__(datasets)
         self.flatten = bool(flatten)
         self.trim = bool(trim)
+        if self.flatten:
+            keys = [member._batch_keys() for member in self.datasets]
+            flatten_batches([dict.fromkeys(k) if k is not None else () for k in keys if k is not UNKNOWN])
 
     def num_samples(self, **kwargs: Any) -> Count:
         return least([member.num_samples(**kwargs) for member in self.datasets])
@@ -94,6 +98,14 @@ class CompositeDataSource(MemberSource):
         members = [m._batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
         return map(self._join, zip(*members, strict=False))
 
+    def _batch_keys(self) -> Any:
+        if not self.flatten:
+            return None
+        keys = [member._batch_keys() for member in self.datasets]
+        if UNKNOWN in keys:
+            return UNKNOWN
+        return None if None in keys else tuple(key for part in keys for key in part)
+
     def _options(self) -> str:
         return f"flatten={self.flatten}, trim={self.trim}"
 
@@ -103,7 +115,7 @@ class CompositeDataSource(MemberSource):
             shortest = min(lengths)
             if max(lengths) > shortest:
                 parts = [trim(part, shortest) for part in parts]
-        return flatten(parts) if self.flatten else tuple(parts)
+        return flatten_batches(parts) if self.flatten else tuple(parts)
 
     def _entries(self, indices: Any) -> Any:
         if not isinstance(indices, (list, tuple)):

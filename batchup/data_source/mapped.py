@@ -11,7 +11,7 @@ import numpy as np
 
 from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.batch_iterator import Count
-from batchup.data_source.batches import call, checked_result, length, stack_samples, take_sample
+from batchup.data_source.batches import call, checked_result, length, name_of, stack_samples, take_sample
 from batchup.data_source.passes import Pass
 from batchup.data_source.tolerance import BadSamplesError
 from batchup.data_source.walk import WalkedDataSource, outsider_in
@@ -99,7 +99,7 @@ class MapDataSource(WalkedDataSource):
         self.source._check_pass(walk)
         if self._key(walk) is None and self._rng is not None and self._rng.default is inspect.Parameter.empty:
             raise InvalidTypeError(
-                f"{_name(self.fn)} needs an rng: pass a seed to map(), or an int as shuffle to batch_iterator()"
+                f"{name_of(self.fn)} needs an rng: pass a seed to map(), or an int as shuffle to batch_iterator()"
             )
 
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
@@ -155,7 +155,7 @@ class MapDataSource(WalkedDataSource):
 
     def _apply(self, batch: Any, rng: Any = None) -> Any:
         keywords: dict[str, Any] = {} if rng is None else {"rng": rng}
-        return checked_result(call(self.fn, batch, **keywords), self.fn)
+        return checked_result(call(self.fn, batch, **keywords), self.fn, batch)
 
     def _apply_per_sample(self, batch: Any, where: Any, count: int, chance: Chance | None, walk: Pass) -> Any:
         rows = length(batch)
@@ -171,18 +171,17 @@ class MapDataSource(WalkedDataSource):
                     raise
                 bad[row] = error
         if bad:
-            raise BadSamplesError(f"map {_name(self.fn)}", bad)
-        return checked_result(stack_samples(samples), self.fn) if rows else batch
+            raise BadSamplesError(name_of(self.fn), bad)
+        return checked_result(stack_samples(samples), self.fn, batch) if rows else batch
 
     def _by_indices(self, batch: Any) -> Any:
         if self._rng is not None and self._rng.default is inspect.Parameter.empty:
             raise InvalidTypeError(
-                f"{_name(self.fn)} needs an rng, which belongs to a place in an epoch: use batch_iterator or replay"
+                f"{name_of(self.fn)} needs an rng, which belongs to a place in an epoch: use batch_iterator or replay"
             )
         if self.per_sample:
-            return checked_result(
-                stack_samples([call(self.fn, take_sample(batch, row)) for row in range(length(batch))]), self.fn
-            )
+            samples = [call(self.fn, take_sample(batch, row)) for row in range(length(batch))]
+            return checked_result(stack_samples(samples), self.fn, batch)
         return self._apply(batch)
 
     def _key(self, walk: Pass) -> Key | None:
@@ -217,7 +216,3 @@ def _rng_parameter(fn: Callable[..., Any]) -> inspect.Parameter | None:
         return inspect.signature(fn).parameters.get("rng")
     except (TypeError, ValueError):  # some builtins do not tell
         return None
-
-
-def _name(fn: Callable[..., Any]) -> str:
-    return getattr(fn, "__qualname__", repr(fn))

@@ -143,6 +143,9 @@ class MixDataSource(WalkedDataSource):
     def _public_indices(self, chunk: IndexChunk) -> Any:
         return chunk.array()
 
+    def _batch_keys(self) -> Any:
+        return self.sources[0]._batch_keys()
+
     def _lengths(self) -> tuple[int, ...]:
         return tuple([length for source in self.sources for length in source._lengths()])
 

@@ -89,7 +89,7 @@ class RandomAccessDataSource(WalkedDataSource):
 
     def _index_batches(self, walk: Pass) -> IndexStream:
         if type(self).batch_indices_iterator is WalkedDataSource.batch_indices_iterator:
-            return self.sampler._index_stream(walk.batch_size, walk.order)
+            return self.sampler._stream(walk.batch_size, walk.order)
         generator = walk.order if walk.drawn else None
         shuffle = walk.order.generator() if isinstance(walk.order, Key) else walk.order
         return ForeignStream(

@@ -6,8 +6,12 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
+from batchup.data_source.choice_batch import ChoiceBatch
 from batchup.data_source.passes import Pass
 from batchup.errors import StateError
+from batchup.sampling.chunks import IndexChunk
 from batchup.sampling.order import Key
 
 VERSION = 1
@@ -78,3 +82,21 @@ def step_at(position: int, world_size: int, ended: bool) -> int:
             f"the nearest are {position - over} and {position - over + world_size}"
         )
     return step
+
+
+def chunk_state(chunk: Any) -> Any:
+    """Return a chunk of one batch as JSON."""
+    if isinstance(chunk, IndexChunk):
+        return {"indices": chunk.array().tolist(), "places": chunk.places().tolist()}
+    if isinstance(chunk, list):
+        return [chunk_state(part) for part in chunk]
+    return {"sample_indices": chunk_state(chunk.sample_indices), "ds_index": chunk.ds_index}
+
+
+def chunk_from_state(state: Any) -> Any:
+    """Return the chunk of a state from `chunk_state`."""
+    if isinstance(state, list):
+        return [chunk_from_state(part) for part in state]
+    if "ds_index" in state:
+        return ChoiceBatch(chunk_from_state(state["sample_indices"]), state["ds_index"])
+    return IndexChunk(np.array(state["indices"], np.intp), 1, np.array(state["places"], np.int64))

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from batchup.data_source.passes import Pass
+from batchup.data_source.states import chunk_from_state, chunk_state
 from batchup.sampling.chunks import (
     batch_count,
     chunk_extent,
-    chunk_from_state,
     chunk_length,
-    chunk_state,
     cut,
     join,
     last_sample,

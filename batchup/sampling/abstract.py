@@ -94,15 +94,23 @@ class AbstractSampler(Represented):
     def _structure(self) -> str:
         """Return what the order depends on in a line: the `repr`, and a checksum of the arrays."""
         if not hasattr(self, "_line"):
-            arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+            arrays = self._arrays()
             checksum = 0
             for array in arrays:
                 checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, checksum)
             self._line = f"{self!r}#{checksum:08x}" if arrays else repr(self)
         return self._line
 
-    def _index_stream(self, batch_size: int, order: Order) -> IndexStream:
+    def _arrays(self) -> list[NDArray[Any]]:
+        """Return the arrays that the order depends on."""
+        return [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+
+    def _stream(self, batch_size: int, order: Order) -> IndexStream:
         """Return the stream of index batches that the walk over a data source takes."""
+        return self._index_stream(batch_size, order)
+
+    def _index_stream(self, batch_size: int, order: Order) -> IndexStream:
+        """Return the stream that follows from what this sampler provides."""
         if order is None:
             return ForeignStream(lambda: iter(self.in_order_indices_batch_iterator(batch_size)), _as_chunk)
 
@@ -114,13 +122,19 @@ class AbstractSampler(Represented):
 
 
 class StreamSampler(AbstractSampler):
-    """What batchup's own samplers share: both iterators follow from `index_stream`."""
+    """What batchup's own samplers share: both iterators follow from the stream."""
 
     def in_order_indices_batch_iterator(self, batch_size: int) -> Iterator[NDArray[np.intp]]:
         return self._index_arrays(batch_size, None)
 
     def shuffled_indices_batch_iterator(self, batch_size: int, shuffle_rng: Any) -> Iterator[NDArray[np.intp]]:
         return self._index_arrays(batch_size, as_order(shuffle_rng))
+
+    def _stream(self, batch_size: int, order: Order) -> IndexStream:
+        iterator = "in_order_indices_batch_iterator" if order is None else "shuffled_indices_batch_iterator"
+        if getattr(type(self), iterator) is not getattr(StreamSampler, iterator):
+            return AbstractSampler._index_stream(self, batch_size, order)
+        return self._index_stream(batch_size, order)
 
     def _index_arrays(self, batch_size: int, order: Order) -> Iterator[NDArray[np.intp]]:
         stream = self._index_stream(whole_number(batch_size, "batch_size", 1), order)
@@ -133,8 +147,10 @@ def _as_chunk(batch: Any) -> IndexChunk:
 
 def map_positions(indices: NDArray[np.intp], positions: Any) -> Any:
     """Return the indices at positions, which may be an int, a slice or integers."""
-    if isinstance(positions, (int, np.integer, slice)):
+    if isinstance(positions, slice):
         return indices[positions]
+    if isinstance(positions, (int, np.integer)):
+        return indices[checked_indices([positions], len(indices))[0]]
     return indices[checked_indices(positions, len(indices))]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +62,6 @@ class IndexChunk:
     def rows(self, numbers: NDArray[np.intp]) -> IndexChunk:
         """Return the samples with these numbers, in any order, as one batch."""
         return IndexChunk(self.array()[numbers], 1, self.places()[numbers], self.real)
-
-
-class ChoiceBatch(NamedTuple):
-    """The indices of a batch of a `ChoiceDataSource`: samples, and the number of the member they belong to."""
-
-    sample_indices: Any
-    ds_index: int
 
 
 def join(chunks: Sequence[Any]) -> Any:
@@ -155,21 +148,3 @@ def wrap(chunk: Any, beginning: Any, length: int) -> Any:
         return chunk
     again = beginning.rows(np.arange(missing) % len(beginning))
     return join([chunk, again])
-
-
-def chunk_state(chunk: Any) -> Any:
-    """Return a chunk of one batch as JSON."""
-    if isinstance(chunk, IndexChunk):
-        return {"indices": chunk.array().tolist(), "places": chunk.places().tolist()}
-    if isinstance(chunk, list):
-        return [chunk_state(part) for part in chunk]
-    return {"sample_indices": chunk_state(chunk.sample_indices), "ds_index": chunk.ds_index}
-
-
-def chunk_from_state(state: Any) -> Any:
-    """Return the chunk of a state from `chunk_state`."""
-    if isinstance(state, list):
-        return [chunk_from_state(part) for part in state]
-    if "ds_index" in state:
-        return ChoiceBatch(chunk_from_state(state["sample_indices"]), state["ds_index"])
-    return IndexChunk(np.array(state["indices"], np.intp), 1, np.array(state["places"], np.int64))

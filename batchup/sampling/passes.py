@@ -18,12 +18,11 @@ from batchup.sampling.streams import Pass, PassStream
 class PassSampler(StreamSampler):
     """A sampler with a number of repetitions, each a pass over all samples or over a subset of them.
 
-    A subclass sets `indices` (None: all samples) and tells the order of the positions.
+    A subclass tells the order of the positions.
     """
 
-    indices: NDArray[np.intp] | None = None
-
-    def __init__(self, samples: Any, repeats: int) -> None:
+    def __init__(self, samples: Any, repeats: int, subset: NDArray[np.intp] | None = None) -> None:
+        self._subset = subset
         self._length = samples if isinstance(samples, int) else len(samples)
         self.repeats = checked_repeats(repeats, self._length)
         self._prepare(samples)
@@ -39,10 +38,10 @@ class PassSampler(StreamSampler):
         return math.inf if self.repeats == -1 else self._length * self.repeats
 
     def map_indices(self, indices: Any) -> Any:
-        return indices if self.indices is None else map_positions(self.indices, indices)
+        return indices if self._subset is None else map_positions(self._subset, indices)
 
     def _check_length(self, length: int) -> bool:
-        return check_subset(np.arange(self._length)[-1:] if self.indices is None else self.indices, length)
+        return check_subset(np.arange(self._length)[-1:] if self._subset is None else self._subset, length)
 
     def _index_stream(self, batch_size: int, order: Order) -> PassStream:
         generator = None if isinstance(order, Key) else order
@@ -51,7 +50,7 @@ class PassSampler(StreamSampler):
             self._length,
             self.repeats,
             batch_size,
-            self.indices,
+            self._subset,
             generator,
         )
 

@@ -83,11 +83,9 @@ class SubsetSampler(_UniformSampler):
     [array([7, 5]), array([3])]
     """
 
-    indices: NDArray[np.intp]
-
     def __init__(self, indices: Any, repeats: int = 1) -> None:
         self.indices = integer_array(indices).copy()
-        super().__init__(self.indices, repeats)
+        super().__init__(self.indices, repeats, self.indices)
 
     @property
     def length(self) -> int:

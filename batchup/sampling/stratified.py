@@ -43,7 +43,7 @@ class StratifiedSampler(PassSampler):
     def __init__(self, y: Any, indices: Any = None, repeats: int = 1) -> None:
         self.y = checked_classes(y)
         self.indices = checked_subset(indices, len(self.y))
-        super().__init__(self.y if self.indices is None else self.y[self.indices], repeats)
+        super().__init__(self.y if self.indices is None else self.y[self.indices], repeats, self.indices)
 
     def _prepare(self, classes: NDArray[np.intp]) -> None:
         _, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)

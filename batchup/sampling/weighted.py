@@ -21,17 +21,20 @@ class _TableSampler(StreamSampler):
     """What both weighted samplers share: endless draws from a table that is built once."""
 
     def __init__(self, weights: Any) -> None:
-        self._given = checked_weights(weights)
-        self._table = WeightTable(self._probabilities())
+        given = checked_weights(weights)
+        self._table = WeightTable(given / given.sum())
 
     @property
     def length(self) -> int:
         """Number of samples that are drawn from."""
-        return len(self._given)
+        return len(self._table)
 
     def num_indices_generated(self) -> float:
         """Return `numpy.inf`: draws never end."""
         return math.inf
+
+    def _arrays(self) -> list[NDArray[Any]]:
+        return [*super()._arrays(), self._table.cumulative]
 
     def _index_stream(self, batch_size: int, order: Order) -> IndexStream:
         if order is None:
@@ -42,17 +45,6 @@ class _TableSampler(StreamSampler):
 
     def _pick(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:
         return self._table.pick(uniform)
-
-    def _probabilities(self) -> NDArray[Any]:
-        probabilities: NDArray[Any] = self._given / self._given.sum()
-        return probabilities
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_table"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._table = WeightTable(self._probabilities())
 
 
 class WeightedSampler(_TableSampler):
@@ -84,7 +76,7 @@ class WeightedSampler(_TableSampler):
     @property
     def weights(self) -> NDArray[Any]:
         """The weights, scaled to a sum of 1."""
-        return self._probabilities()
+        return self._table.probabilities
 
     def _check_length(self, length: int) -> bool:
         if self.length != length:
@@ -156,7 +148,7 @@ class WeightedSubsetSampler(_TableSampler):
     @property
     def sub_weights(self) -> NDArray[Any]:
         """The weights, scaled to a sum of 1."""
-        return self._probabilities()
+        return self._table.probabilities
 
     def map_indices(self, indices: Any) -> Any:
         return map_positions(self.indices, indices)
