@@ -6,7 +6,9 @@
     |-- InvalidTypeError    (TypeError)            an argument of the wrong kind
     |-- InvalidValueError   (ValueError)           an argument of the right kind that cannot be used
     |   |-- IndexRangeError     (IndexError)       a sample index outside the data
-    |   `-- LengthError                            arrays that should be equally long and are not
+    |   |-- LengthError                            arrays that should be equally long and are not
+    |   `-- StateError                             a state that belongs to something else, or is damaged
+    |-- TooManyErrorsError  (RuntimeError)         more samples failed than `max_errors` allows
     |-- UnsupportedError    (NotImplementedError)  what this object cannot do
     `-- MissingExtraError   (ImportError)          an optional dependency is not installed
 """
@@ -20,6 +22,8 @@ __all__ = [
     "InvalidValueError",
     "LengthError",
     "MissingExtraError",
+    "StateError",
+    "TooManyErrorsError",
     "UnsupportedError",
 ]
 
@@ -42,6 +46,14 @@ class IndexRangeError(InvalidValueError, IndexError):
 
 class LengthError(InvalidValueError):
     """Arrays that should be equally long are not."""
+
+
+class StateError(InvalidValueError):
+    """A state was taken from something else, or is damaged."""
+
+
+class TooManyErrorsError(BatchUpError, RuntimeError):
+    """More samples failed than `max_errors` allows."""
 
 
 class UnsupportedError(BatchUpError, NotImplementedError):

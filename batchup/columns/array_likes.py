@@ -49,6 +49,7 @@ class IndexedColumn:
         self._data = data
         self._rows = getattr(data, "iloc", data)  # pandas: by place, not by label
         self._one_by_one = False
+        self._nothing: NDArray[Any] = np.empty(0)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -74,11 +75,15 @@ class IndexedColumn:
             batch = self._stack(indices)
         except Exception:  # noqa: BLE001  whatever it is, the first error says more
             raise error from None
-        self._one_by_one = True
+        self._one_by_one = len(indices) > 0
         return batch
 
     def _stack(self, indices: NDArray[np.intp]) -> NDArray[Any]:
-        return stack(self._rows[i] for i in indices.tolist())
+        if len(indices) == 0:
+            return self._nothing
+        batch = stack(self._rows[i] for i in indices.tolist())
+        self._nothing = np.empty((0, *batch.shape[1:]), batch.dtype)
+        return batch
 
 
 class ListColumn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchup._repr import Represented
@@ -14,6 +14,9 @@ from batchup.errors import InvalidValueError, UnsupportedError
 
 if TYPE_CHECKING:
     from batchup.data_source.mapped import MapDataSource
+
+
+UNKNOWN: Any = object()
 
 
 class AbstractDataSource(Represented):
@@ -43,11 +46,11 @@ class AbstractDataSource(Represented):
         """Return an iterator over the batches of one epoch."""
         raise UnsupportedError(f"{type(self).__name__} does not define batch_iterator")
 
-    def map(self, fn: Callable[..., Any]) -> MapDataSource:
+    def map(self, fn: Callable[..., Any], seed: int | None = None, per_sample: bool = False) -> MapDataSource:
         """Return a source whose batches are ``fn(*batch)``; see `MapDataSource`."""
         from batchup.data_source.mapped import MapDataSource
 
-        return MapDataSource(self, fn)
+        return MapDataSource(self, fn, seed, per_sample)
 
     def batch_map_concat(
         self,
@@ -132,15 +135,30 @@ class AbstractDataSource(Represented):
         batches = self.batch_iterator(batch_size, **kwargs)
         return batch_map_mean(func, batches, progress_iter_func, sum_axis, n_batches, prepend_args)
 
-    def outsider(self) -> AbstractDataSource | None:
+    def _batch_keys(self) -> Any:
+        """Return the keys of the batches, None if they are tuples, `UNKNOWN` where only a batch would tell."""
+        return UNKNOWN
+
+    def _outsider(self) -> AbstractDataSource | None:
         """Return the first source in this tree whose batches batchup does not make itself, if there is one."""
         return self
 
-    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
-        """Return the number of batches in a pass, as far as it is known before the pass begins."""
+    def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
+        """Return the number of batches in a pass on one rank, as far as it is known before the pass begins."""
         return None
 
-    def batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+    def _num_steps(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
+        """Return the number of batches in a pass on the rank that was asked for."""
+        return self._num_batches(walk, keywords)
+
+    def _check_pass(self, walk: Pass) -> None:
+        """Raise if this tree cannot make the pass that was asked for."""
+
+    def _entered(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterable[Any]:
+        """Return the batches of a pass, as a walk that can be left and entered anywhere if the source allows it."""
+        return self._batches(walk, keywords)
+
+    def _batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         """Return the batches of a pass; outsiders are given just the keywords that the user wrote."""
         return iter(self.batch_iterator(walk.batch_size, **keywords))
 

@@ -14,9 +14,11 @@ from batchup.data_source.batches import take_sample
 from batchup.data_source.buffers import BufferRing
 from batchup.data_source.passes import Pass
 from batchup.data_source.random_access import RandomAccessDataSource
+from batchup.data_source.tolerance import retried
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 from batchup.sampling import AbstractSampler, StandardSampler
-from batchup.sampling.streams import IndexChunk, IndexStream
+from batchup.sampling.chunks import IndexChunk
+from batchup.sampling.streams import IndexStream
 
 
 class ArrayDataSource(RandomAccessDataSource):
@@ -71,30 +73,40 @@ class ArrayDataSource(RandomAccessDataSource):
         super().__init__(_common_length(self._labels(), self._columns), indices, repeats, sampler, include_indices)
 
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
-        length = min(self.lengths())
+        length = min(self._lengths())
         if isinstance(indices, (int, np.integer)):
             return take_sample(self.samples_by_indices_nomapping([indices]), 0)
         if isinstance(indices, slice):
             indices = np.arange(*indices.indices(length))
         return next(self._cut(self._gather(checked_indices(indices, length), copy=True), 1))
 
-    def index_batches(self, walk: Pass) -> IndexStream:
-        if _common_length(self._labels(), self._columns) < self.length:
-            raise LengthError(f"the data shrank from {self.length} to {min(self.lengths())} samples")
-        return super().index_batches(walk)
+    def _index_batches(self, walk: Pass) -> IndexStream:
+        if _common_length(self._labels(), self._columns) < self._length:
+            raise LengthError(f"the data shrank from {self._length} to {min(self._lengths())} samples")
+        return super()._index_batches(walk)
 
-    def read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
-        indices = chunk.indices if self._checked else checked_indices(chunk.indices, min(self.lengths()))
-        columns = self._gather(indices, walk.copy)
+    def _read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
+        if type(self).samples_by_indices_nomapping is not ArrayDataSource.samples_by_indices_nomapping:
+            return super()._read(chunk, walk)
+        indices = chunk.indices if self._checked else checked_indices(chunk.indices, min(self._lengths()))
+        try:
+            columns = self._gather(indices, walk.copy)
+        except Exception as error:
+            if not walk.policy.tolerant:
+                raise
+            columns = retried(lambda rows: self._gather(rows, True), chunk.array(), error)
         walk.clock.samples += len(chunk)
         for column in columns:
             walk.clock.bytes += getattr(column, "nbytes", 0)
         return self._cut(columns, chunk.count)
 
-    def lengths(self) -> tuple[int, ...]:
+    def _lengths(self) -> tuple[int, ...]:
         return tuple([len(column) for column in self._columns])
 
-    def sample_bytes(self, walk: Pass) -> int | None:
+    def _batch_keys(self) -> Any:
+        return None if self._names is None else tuple(self._names)
+
+    def _sample_bytes(self, walk: Pass) -> int | None:
         if not all(column.cheap for column in self._columns):
             return None
         if walk.order is None and not walk.copy and isinstance(self.sampler, StandardSampler):

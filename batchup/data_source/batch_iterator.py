@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from batchup.data_source.clock import Clock
+from batchup.data_source.passes import Pass
 from batchup.errors import InvalidTypeError
+
+if TYPE_CHECKING:
+    from batchup.data_source.tolerance import SampleError
 
 # a number of samples or batches: `numpy.inf` if there is no end, None if it is not known
 Count: TypeAlias = "int | float | None"
@@ -31,17 +34,18 @@ class BatchIterator(Iterator[Any]):
     3 (array([0, 1, 2, 3]),) 1
     """
 
-    __slots__ = ("_batches", "_clock", "_count_batches", "_count_samples", "_position")
+    __slots__ = ("_batches", "_count_batches", "_count_samples", "_outsider", "_position", "_walk", "_walker")
 
     def __init__(
         self,
-        batches: Iterator[Any],
-        clock: Clock,
+        batches: Iterable[Any],
+        walk: Pass,
         count_batches: Callable[[], Count] = lambda: None,
         count_samples: Callable[[], Count] = lambda: None,
     ) -> None:
-        self._batches = batches
-        self._clock = clock
+        self._walker: Any = batches if hasattr(batches, "load_state_dict") else None
+        self._batches = iter(batches)
+        self._walk = walk
         self._count_batches = count_batches
         self._count_samples = count_samples
         self._position = 0
@@ -54,9 +58,9 @@ class BatchIterator(Iterator[Any]):
             self.close()  # at the end, and after an error: there is no going on with a hole in the epoch
             raise
         self._position += 1
-        self._clock.waits.append(perf_counter() - begin)
+        self._walk.clock.waits.append(perf_counter() - begin)
         if not self._position % _SETTLE:
-            self._clock.settle()
+            self._walk.clock.settle()
         return batch
 
     def __len__(self) -> int:
@@ -67,13 +71,75 @@ class BatchIterator(Iterator[Any]):
 
     @property
     def position(self) -> int:
-        """Number of batches handed out so far."""
+        """Number of batches handed out so far, since the beginning of the pass."""
         return self._position
 
     @property
     def num_samples(self) -> Count:
         """Number of samples in the whole pass: `numpy.inf` if it never ends, None if it is not known."""
         return self._count_samples()
+
+    @property
+    def padded(self) -> bool:
+        """Whether the last column of every batch is the mask of the samples that are no padding."""
+        return self._walk.tail == "pad"
+
+    @property
+    def errors(self) -> list[SampleError]:
+        """The samples that could not be read so far: (epoch, position, sample_index, stage, exception)."""
+        return [] if self._walker is None else list(self._walker.ledger.errors)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this pass stands, to go on from there later, elsewhere.
+
+        Returns
+        -------
+        dict
+            JSON; what `load_state_dict` takes. For an order that follows from a seed, or from the data, it is
+            small. For one drawn from a generator it holds the states of the generator.
+
+        Raises
+        ------
+        TypeError
+            If the batches come from a callable or an iterator.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from batchup.data_source import ArrayDataSource
+        >>> ds = ArrayDataSource([np.arange(5)])
+        >>> batches = ds.batch_iterator(2, shuffle=7)
+        >>> first, state = next(batches), batches.state_dict()
+        >>> again = ds.batch_iterator(2, shuffle=7)
+        >>> again.load_state_dict(state)
+        >>> [batch.tolist() for (batch,) in again] == [batch.tolist() for (batch,) in batches]
+        True
+        """
+        state: dict[str, Any] = self._resumable().state_dict(self._position)
+        return state
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go to where a state was taken: the next batch is the one that would have come next there.
+
+        Parameters
+        ----------
+        state : dict or str
+            From `state_dict` of a pass with the same arguments, over a source of the same make; or the same as
+            JSON text. The world size may differ if it divides the number of batches handed out in all.
+
+        Raises
+        ------
+        ValueError
+            If the state belongs to something else, saying what differs, or is damaged.
+        """
+        walker = self._resumable()
+        self._position = walker.load_state_dict(state)
+        self._batches = iter(walker)
+
+    def _resumable(self) -> Any:
+        if self._walker is None:
+            raise InvalidTypeError("state_dict: batches that a callable or an iterator makes cannot be entered again")
+        return self._walker
 
     def stats(self) -> dict[str, Any]:
         """Return where the time went so far.
@@ -86,7 +152,7 @@ class BatchIterator(Iterator[Any]):
             ``transporting`` them; and ``p50``, ``p95`` and ``p99``, the seconds that so many percent of the
             batches took at most, good to 5%.
         """
-        return self._clock.report()
+        return self._walk.clock.report()
 
     def close(self) -> None:
         """Let go of the data and of batches made ahead; from here on the iterator is exhausted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -11,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.data_source.batch_iterator import BatchIterator
-from batchup.data_source.batches import call, length
+from batchup.data_source.batches import call, length, without_padding
 from batchup.data_source.joining import JoinedArrays
-from batchup.errors import InvalidTypeError
+from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling.order import whole_number
+
+_MOST_BATCHES = 1000  # what is set aside on the word of a caller, who may mean "all"
 
 
 def batch_map_concat(
@@ -57,12 +60,11 @@ def batch_map_concat(
         If results do not fit together, or into `out`.
     """
     joined: JoinedArrays | None = None
-    expected = batch_iter.num_samples if isinstance(batch_iter, BatchIterator) and n_batches is None else None
+    expected = batch_iter.num_samples if isinstance(batch_iter, BatchIterator) else None
     for batch, result in _results(func, batch_iter, progress_iter_func, n_batches, prepend_args):
         parts = _named(result, _as_array)
         if joined is None:
-            rows = length(batch)
-            joined = JoinedArrays(rows, rows * n_batches if n_batches else expected, out)
+            joined = JoinedArrays(length(batch), _rows_to_come(length(batch), n_batches, expected), out)
         joined.append(parts)
     return None if joined is None else joined.result()
 
@@ -113,11 +115,20 @@ def batch_map_mean(
         elif totals.keys() != sums.keys():
             raise InvalidTypeError(f"the function returned the results {list(totals)} and then {list(sums)}")
         else:
-            totals = {key: totals[key] + sums[key] for key in totals}
+            totals = {key: _added(totals[key], sums[key]) for key in totals}
         samples += length(batch)
     if totals is None or samples == 0:
         return None
     return unnamed({key: total / samples for key, total in totals.items()})
+
+
+def _rows_to_come(batch_rows: int, n_batches: int | None, expected: Any) -> Any:
+    """Return how many rows to set memory aside for; None if that cannot be told."""
+    if n_batches is None:
+        return expected
+    if expected is None or expected == math.inf:
+        return batch_rows * min(n_batches, _MOST_BATCHES)
+    return min(batch_rows * n_batches, expected)
 
 
 def unnamed(results: dict[Any, Any]) -> Any:
@@ -134,7 +145,10 @@ def _results(
         batches = islice(batches, whole_number(n_batches, "n_batches"))
     if bar is not None:
         batches = bar(batches, total=n_batches if n_batches is not None else _bar_total(batch_iter), leave=False)
+    padded = isinstance(batch_iter, BatchIterator) and batch_iter.padded
     for batch in batches:
+        if padded:
+            batch = without_padding(batch)
         result = call(func, batch, tuple(before or ()))
         if result is not None:
             yield batch, result
@@ -171,6 +185,12 @@ def _as_number(value: Any) -> NDArray[Any]:
             f"got {type(value).__name__}"
         )
     return np.asarray(value)
+
+
+def _added(total: Any, more: Any) -> Any:
+    if np.shape(total) != np.shape(more):
+        raise InvalidValueError(f"sums of shape {np.shape(more)} cannot be added to those of shape {np.shape(total)}")
+    return total + more
 
 
 def _total(value: NDArray[Any], sum_axis: Any) -> Any:

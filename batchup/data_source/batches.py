@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 
 
-def call(function: Callable[..., Any], batch: Any, before: Sequence[Any] = ()) -> Any:
+def call(function: Callable[..., Any], batch: Any, before: Sequence[Any] = (), **keywords: Any) -> Any:
     """Call a user's function on a batch: a tuple as positional arguments, a dict as keywords."""
     if isinstance(batch, dict):
-        return function(*before, **batch)
+        return function(*before, **batch, **keywords)
     if isinstance(batch, (tuple, list)):
-        return function(*before, *batch)
-    return function(*before, batch)
+        return function(*before, *batch, **keywords)
+    return function(*before, batch, **keywords)
 
 
 def arrays(batch: Any) -> Iterator[Any]:
@@ -68,6 +70,52 @@ def take_sample(batch: Any, number: int) -> Any:
     return batch[number]
 
 
+def stack_samples(samples: Sequence[Any]) -> Any:
+    """Join single samples, of one shape, into a batch."""
+    first = samples[0]
+    if isinstance(first, dict):
+        return {name: stack_samples([sample[name] for sample in samples]) for name in first}
+    if isinstance(first, (tuple, list)):
+        return tuple(stack_samples(parts) for parts in zip(*samples, strict=True))
+    return np.stack([np.asarray(sample) for sample in samples])
+
+
+def without_padding(batch: Any) -> Any:
+    """Cut off the padding of a batch that ends with a mask."""
+    mask = batch["mask"] if isinstance(batch, dict) else batch[-1]
+    real = int(np.count_nonzero(mask))
+    return batch if real == len(mask) else trim(batch, real)
+
+
+def merged(parts: Sequence[Any], rows: Any) -> Any:
+    """Join batches of one make row by row: the k-th sample of them all goes into row ``rows[k]``."""
+    first = parts[0]
+    if isinstance(first, dict):
+        if any(part.keys() != first.keys() for part in parts):
+            raise InvalidValueError(f"sources to be mixed have the same keys, got {[list(part) for part in parts]}")
+        return {name: merged([part[name] for part in parts], rows) for name in first}
+    if isinstance(first, (tuple, list)):
+        if any(len(part) != len(first) for part in parts):
+            raise InvalidValueError(f"sources to be mixed have equally many arrays, got {[len(p) for p in parts]}")
+        return tuple(merged(columns, rows) for columns in zip(*parts, strict=True))
+    shapes = {np.shape(part)[1:] for part in parts}
+    if len(shapes) > 1:
+        raise InvalidValueError(f"sources to be mixed have samples of one shape, got {sorted(shapes)}")
+    joined = np.concatenate([np.asarray(part) for part in parts])
+    placed = np.empty_like(joined)
+    placed[rows] = joined
+    return placed
+
+
+def with_mask(batch: Any, mask: Any) -> Any:
+    """Append the column that marks the samples that are no padding."""
+    if isinstance(batch, dict):
+        if "mask" in batch:
+            raise InvalidValueError("with tail='pad' the key 'mask' is taken: rename that column")
+        return {**batch, "mask": mask}
+    return (*batch, mask) if isinstance(batch, (tuple, list)) else (batch, mask)
+
+
 def flatten(parts: Sequence[Any]) -> Any:
     """Join the batches of several sources into one tuple, or, if they are dicts, into one dict."""
     named = sum(isinstance(part, dict) for part in parts)
@@ -86,23 +134,24 @@ def flatten(parts: Sequence[Any]) -> Any:
     return joined
 
 
-def checked_result(batch: Any, function: Callable[..., Any]) -> Any:
-    """Return what a mapped function returned, unless it is no batch or its arrays differ in length."""
-    first = None
-    for array in batch.values() if type(batch) is dict else batch if type(batch) is tuple else arrays(batch):
-        samples = samples_in(array) if not isinstance(array, (tuple, list, dict)) else length(array)
-        if samples is not None and samples != first:
-            if first is not None:
-                raise LengthError(
-                    f"{_name(function)} returned arrays of different lengths: {first} and {samples} samples"
-                )
-            first = samples
-    if first is None:
+def checked_result(batch: Any, function: Callable[..., Any], given: Any) -> Any:
+    """Return what a mapped function returned, unless it is no batch, or its arrays have come to differ in length."""
+    lengths = lengths_in(batch)
+    if not lengths:
         raise InvalidTypeError(
-            f"{_name(function)} must return a batch (a tuple or a dict of arrays), got {type(batch).__name__}"
+            f"{name_of(function)} must return a batch (a tuple or a dict of arrays), got {type(batch).__name__}"
         )
+    if len(lengths) > 1 and len(lengths_in(given)) <= 1:
+        shown = " and ".join(map(str, sorted(lengths)))
+        raise LengthError(f"{name_of(function)} returned arrays of different lengths: {shown} samples")
     return batch
 
 
-def _name(function: Callable[..., Any]) -> str:
+def lengths_in(batch: Any) -> set[int]:
+    """Return the lengths of the arrays of a batch."""
+    return {samples for array in arrays(batch) if (samples := samples_in(array)) is not None}
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return how to call a mapped function in an error."""
     return f"the mapped function {getattr(function, '__qualname__', repr(function))}"

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from batchup.data_source.abstract import AbstractDataSource
+from batchup.data_source.abstract import UNKNOWN, AbstractDataSource
 from batchup.data_source.batch_iterator import Count
+from batchup.data_source.choice_batch import ChoiceBatch
 from batchup.data_source.members import MemberSource
 from batchup.data_source.passes import Pass
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.sampling.order import Key
+from batchup.sampling.order import Key, generator_state, raw_state, set_generator_state
 from batchup.sampling.streams import IndexStream
-
-
-class ChoiceBatch(NamedTuple):
-    """The indices of a batch of a `ChoiceDataSource`: samples, and the number of the member they belong to."""
-
-    sample_indices: Any
-    ds_index: int
 
 
 class ChoiceDataSource(MemberSource):
@@ -57,17 +51,21 @@ class ChoiceDataSource(MemberSource):
         counts = [member.num_samples(**kwargs) for member in self.datasets]
         return sum(count for count in counts if count is not None)
 
-    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
-        spread = self._spread(batch_size, keywords)
-        if spread is not None:
-            return sum(spread)
-        shares = self._shares(batch_size, keywords)
+    def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
+        shares = self._shares(walk, keywords)
         if None in shares:
             return None
+        if self.stratified and math.inf not in shares:
+            return int(sum(shares))
         rounds = min(shares)
-        if keywords.get("shuffle") not in (None, False):
-            return math.inf if rounds == math.inf else None  # who runs out first is not known before the last round
-        return math.inf if rounds == math.inf else int(rounds) * len(shares) + shares.index(rounds)
+        if rounds == math.inf:
+            return math.inf
+        if walk.order is None:
+            return int(rounds) * len(shares) + shares.index(rounds)
+        if walk.drawn:
+            return None  # who runs out first is known when the last round is drawn
+        last = Turns(len(shares), None, walk).of_round(int(rounds))
+        return int(rounds) * len(shares) + next(i for i, turn in enumerate(last) if shares[turn] == rounds)
 
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
         return self._chosen(indices).samples_by_indices_nomapping(indices.sample_indices)
@@ -75,45 +73,39 @@ class ChoiceDataSource(MemberSource):
     def samples_by_indices(self, indices: Any) -> Any:
         return self._chosen(indices).samples_by_indices(indices.sample_indices)
 
-    def index_batches(self, walk: Pass) -> IndexStream:
-        streams = [m.index_batches(walk.member(i)) for i, m in enumerate(self._random_access_members())]
-        return _InTurn(streams, self._turns(walk, {}), self._spread(walk.batch_size, {}) is not None)
+    @property
+    def _cuttable(self) -> bool:
+        return False
 
-    def read(self, chunk: ChoiceBatch, walk: Pass) -> Iterator[Any]:
-        return self._random_access_members()[chunk.ds_index].read(chunk.sample_indices, walk)
+    def _index_batches(self, walk: Pass) -> IndexStream:
+        streams = [m._one_rank(walk.member(i)) for i, m in enumerate(self._random_access_members())]
+        return _InTurn(streams, self._turns(walk, {}))
 
-    def public_indices(self, chunk: ChoiceBatch) -> ChoiceBatch:
+    def _read(self, chunk: ChoiceBatch, walk: Pass) -> Iterator[Any]:
+        return self._random_access_members()[chunk.ds_index]._read(chunk.sample_indices, walk)
+
+    def _public_indices(self, chunk: ChoiceBatch) -> ChoiceBatch:
         member = self._random_access_members()[chunk.ds_index]
-        return ChoiceBatch(member.public_indices(chunk.sample_indices), chunk.ds_index)
+        return ChoiceBatch(member._public_indices(chunk.sample_indices), chunk.ds_index)
 
-    def stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
-        members = [m.batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
-        exhaustive = self._spread(walk.batch_size, keywords) is not None
-        for turn in self._turns(walk, keywords):
-            batch = next(members[turn], None)
-            if batch is not None:
-                yield batch
-            elif not exhaustive:
-                return
+    def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+        members = [m._batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
+        return _in_turn(members, self._turns(walk, keywords))
 
-    def _turns(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[int]:
-        """Yield the numbers of the members whose turn it is; draws when the first one is asked for."""
-        generator = walk.order.generator() if isinstance(walk.order, Key) else walk.order
-        spread = self._spread(walk.batch_size, keywords)
-        if spread is not None:
-            yield from _stratified_turns(spread, generator)
-            return
-        members = range(len(self.datasets))
-        while True:
-            yield from members if generator is None else generator.permutation(len(members)).tolist()
+    def _turns(self, walk: Pass, keywords: Mapping[str, Any]) -> Turns:
+        shares = self._shares(walk, keywords) if self.stratified else [None]
+        finite = None not in shares and math.inf not in shares
+        return Turns(len(self.datasets), [int(share or 0) for share in shares] if finite else None, walk)
 
-    def _spread(self, batch_size: int, keywords: Mapping[str, Any]) -> list[int] | None:
-        """Return how many batches each member gives, if they are to be spread over the epoch."""
-        shares: list[Any] = self._shares(batch_size, keywords) if self.stratified else [None]
-        return None if None in shares or math.inf in shares else [int(share) for share in shares]
+    def _shares(self, walk: Pass, keywords: Mapping[str, Any]) -> list[Any]:
+        return [member._num_batches(walk.member(i), keywords) for i, member in enumerate(self.datasets)]
 
-    def _shares(self, batch_size: int, keywords: Mapping[str, Any]) -> list[Any]:
-        return [member.num_batches(batch_size, keywords) for member in self.datasets]
+    def _batch_keys(self) -> Any:
+        keys = {member._batch_keys() for member in self.datasets}
+        return keys.pop() if len(keys) == 1 else UNKNOWN
+
+    def _options(self) -> str:
+        return f"stratified={self.stratified}"
 
     def _chosen(self, indices: Any) -> Any:
         members = self._random_access_members()
@@ -124,38 +116,140 @@ class ChoiceDataSource(MemberSource):
         return members[indices.ds_index]
 
 
+class Turns:
+    """Whose turn it is: round after round of all members, or one round in which each has as many turns as batches.
+
+    Parameters
+    ----------
+    members : int
+        Number of members.
+    shares : list of int or None
+        How many batches each member gives, if they are to be spread over one round.
+    walk : Pass
+        Tells the order.
+    """
+
+    def __init__(self, members: int, shares: list[int] | None, walk: Pass) -> None:
+        self._members = members
+        self._shares = shares
+        self._order = walk.order
+        self._before: Any = None
+        self._number = -1
+        self._round: list[int] = []
+        self._at = 0
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether every member gives all that it has."""
+        return self._shares is not None
+
+    def next(self) -> int | None:
+        """Return the number of the next member, None at the end; draws when a round begins."""
+        if self._at == len(self._round):
+            if not self.exhaustive or self._number < 0:
+                self._begin_round(self._number + 1)
+            if self._at == len(self._round):
+                return None
+        turn = self._round[self._at]
+        self._at += 1
+        return turn
+
+    def of_round(self, number: int) -> list[int]:
+        """Return the members in the order of a round."""
+        generator = self._order.generator(number) if isinstance(self._order, Key) else self._order
+        if self._shares is None:
+            return list(range(self._members) if generator is None else generator.permutation(self._members).tolist())
+        if generator is None:
+            return _spread(self._shares)
+        turns = np.repeat(np.arange(self._members), self._shares)
+        generator.shuffle(turns)
+        return list(turns.tolist())
+
+    def seek(self, number: int) -> list[int]:
+        """Go behind so many turns; return how many of them each member had."""
+        size = self._members if self._shares is None else max(1, sum(self._shares))
+        rounds, at = (number // size, number % size) if self._shares is None else (0, min(number, size))
+        self._begin_round(rounds)
+        self._at = min(at, len(self._round))
+        turns = np.bincount(np.array(self._round[: self._at], np.intp), minlength=self._members)
+        return [rounds + int(n) for n in turns]
+
+    def state(self, back: int) -> Any:
+        """Return what `restore` needs, as JSON."""
+        return [self._number, self._at - back, generator_state(self._before)]
+
+    def restore(self, state: Any) -> None:
+        """Go to where a state was taken, drawing the round again."""
+        number, at, before = state
+        if number < 0:
+            return
+        if before is not None:
+            set_generator_state(self._order, before)  # type: ignore[arg-type]
+        self._begin_round(number)
+        self._at = at
+
+    def _begin_round(self, number: int) -> None:
+        if self._order is not None and not isinstance(self._order, Key):
+            self._before = raw_state(self._order)
+        self._number, self._round, self._at = number, self.of_round(number), 0
+
+
 class _InTurn(IndexStream):
     """The index batches of several streams, one at a time."""
 
-    def __init__(self, streams: list[IndexStream], turns: Iterator[int], exhaustive: bool) -> None:
+    def __init__(self, streams: list[IndexStream], turns: Turns) -> None:
         self._streams = streams
         self._turns = turns
-        self._exhaustive = exhaustive
+        self._ended = False
+        self.entered = all(stream.entered for stream in streams)
 
     def ready(self) -> int:
         return 0
 
     def take(self, count: int) -> ChoiceBatch | None:
-        for turn in self._turns:
+        while not self._ended and (turn := self._turns.next()) is not None:
             chunk = self._streams[turn].take(1)
             if chunk is not None:
                 return ChoiceBatch(chunk, turn)
-            if not self._exhaustive:
-                break
+            self._ended = not self._turns.exhaustive
         return None
 
+    def seek(self, number: int) -> None:
+        self._ended = False
+        for stream, turns in zip(self._streams, self._turns.seek(number), strict=True):
+            stream.seek(turns)
 
-def _stratified_turns(shares: list[int], generator: Any) -> Iterator[int]:
-    """Yield each member's number as often as it has batches: spread evenly, or shuffled."""
-    if generator is not None:
-        turns = np.repeat(np.arange(len(shares)), shares)
-        generator.shuffle(turns)
-        yield from turns.tolist()
-        return
-    most = max(shares, default=0)
-    for step in range(most):
-        for member, share in enumerate(shares):
-            # floor((t share + 1/4) / most) in whole numbers; at step 0 all begin
-            given = (4 * step * share + 1) // (4 * most)
-            if share and (step == 0 or given > (4 * (step - 1) * share + 1) // (4 * most)):
-                yield member
+    def state(self, back: int) -> Any:
+        return [self._ended, self._turns.state(back), *(stream.state(0) for stream in self._streams)]
+
+    def restore(self, state: Any) -> None:
+        self._ended, turns, *parts = state
+        self._turns.restore(turns)
+        for stream, part in zip(self._streams, parts, strict=True):
+            stream.restore(part)
+
+    def at(self, place: int, like: ChoiceBatch) -> ChoiceBatch:
+        return ChoiceBatch(self._streams[like.ds_index].at(place, like.sample_indices), like.ds_index)
+
+
+def _in_turn(members: list[Iterator[Any]], turns: Turns) -> Iterator[Any]:
+    while (turn := turns.next()) is not None:
+        batch = next(members[turn], None)
+        if batch is not None:
+            yield batch
+        elif not turns.exhaustive:
+            return
+
+
+def _spread(shares: list[int]) -> list[int]:
+    """Return each member's number as often as it has batches, spread evenly over the epoch."""
+    most = max(shares)
+    steps, members = [], []
+    for member, share in enumerate(shares):
+        # floor((t share + 1/4) / most) in whole numbers; at step 0 all begin
+        given = (4 * np.arange(most) * share + 1) // (4 * most) if most else np.empty(0, np.int64)
+        grown = np.flatnonzero(np.diff(given, prepend=-1) > 0) if share else np.empty(0, np.intp)
+        steps.append(grown)
+        members.append(np.full(len(grown), member))
+    order = np.lexsort((np.concatenate(members), np.concatenate(steps)))
+    return [int(member) for member in np.concatenate(members)[order]]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from batchup.data_source.abstract import AbstractDataSource
+from batchup.data_source.abstract import UNKNOWN, AbstractDataSource
 from batchup.data_source.batch_iterator import Count
-from batchup.data_source.batches import flatten, length, trim
-from batchup.data_source.members import MemberSource, chunk_length, least, trim_chunk
+from batchup.data_source.batches import flatten as flatten_batches
+from batchup.data_source.batches import length, trim
+from batchup.data_source.members import MemberSource, least
 from batchup.data_source.passes import Pass
 from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.sampling.chunks import chunk_length
+from batchup.sampling.chunks import trim as cut_to
 from batchup.sampling.streams import IndexStream
 
 
@@ -53,12 +56,15 @@ class CompositeDataSource(MemberSource):
         super().__init__(datasets)
         self.flatten = bool(flatten)
         self.trim = bool(trim)
+        if self.flatten:
+            keys = [member._batch_keys() for member in self.datasets]
+            flatten_batches([dict.fromkeys(k) if k is not None else () for k in keys if k is not UNKNOWN])
 
     def num_samples(self, **kwargs: Any) -> Count:
         return least([member.num_samples(**kwargs) for member in self.datasets])
 
-    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
-        counts = [member.num_batches(batch_size, keywords) for member in self.datasets]
+    def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
+        counts = [member._num_batches(walk.member(i), keywords) for i, member in enumerate(self.datasets)]
         return None if None in counts else least(counts)
 
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
@@ -71,20 +77,37 @@ class CompositeDataSource(MemberSource):
         entries = self._entries(indices)
         return self._join([m.samples_by_indices(i) for m, i in zip(members, entries, strict=True)])
 
-    def index_batches(self, walk: Pass) -> IndexStream:
-        members = self._random_access_members()
-        return _SideBySide([m.index_batches(walk.member(i)) for i, m in enumerate(members)], self.trim)
+    @property
+    def _cuttable(self) -> bool:
+        return all(member._cuttable for member in self._random_access_members())
 
-    def read(self, chunk: list[Any], walk: Pass) -> Iterator[Any]:
-        parts = [m.read(part, walk) for m, part in zip(self._random_access_members(), chunk, strict=True)]
+    def _index_batches(self, walk: Pass) -> IndexStream:
+        members = self._random_access_members()
+        if self._cuttable:
+            return _SideBySide([m._index_batches(walk.member(i)) for i, m in enumerate(members)], self.trim)
+        return _SideBySide([m._one_rank(walk.member(i)) for i, m in enumerate(members)], self.trim)
+
+    def _read(self, chunk: list[Any], walk: Pass) -> Iterator[Any]:
+        parts = [m._read(part, walk) for m, part in zip(self._random_access_members(), chunk, strict=True)]
         return map(self._join, zip(*parts, strict=True))
 
-    def public_indices(self, chunk: list[Any]) -> list[Any]:
-        return [m.public_indices(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
+    def _public_indices(self, chunk: list[Any]) -> list[Any]:
+        return [m._public_indices(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
 
-    def stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
-        members = [m.batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
+    def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+        members = [m._batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
         return map(self._join, zip(*members, strict=False))
+
+    def _batch_keys(self) -> Any:
+        if not self.flatten:
+            return None
+        keys = [member._batch_keys() for member in self.datasets]
+        if UNKNOWN in keys:
+            return UNKNOWN
+        return None if None in keys else tuple(key for part in keys for key in part)
+
+    def _options(self) -> str:
+        return f"flatten={self.flatten}, trim={self.trim}"
 
     def _join(self, parts: Sequence[Any]) -> Any:
         if self.trim:
@@ -92,7 +115,7 @@ class CompositeDataSource(MemberSource):
             shortest = min(lengths)
             if max(lengths) > shortest:
                 parts = [trim(part, shortest) for part in parts]
-        return flatten(parts) if self.flatten else tuple(parts)
+        return flatten_batches(parts) if self.flatten else tuple(parts)
 
     def _entries(self, indices: Any) -> Any:
         if not isinstance(indices, (list, tuple)):
@@ -110,19 +133,39 @@ class _SideBySide(IndexStream):
     def __init__(self, streams: list[IndexStream], trim: bool) -> None:
         self._streams = streams
         self._trim = trim
+        self._ended = False
+        self.entered = all(stream.entered for stream in streams)
 
     def ready(self) -> int:
         return min(stream.ready() for stream in self._streams)
 
     def take(self, count: int) -> list[Any] | None:
+        if self._ended:
+            return None
         count = max(1, min(count, self.ready()))
         chunks = []
         for stream in self._streams:
             chunk = stream.take(count)
             if chunk is None:
+                self._ended = True
                 return None
             chunks.append(chunk)
         if self._trim and count == 1:
-            shortest = min(map(chunk_length, chunks))
-            return [trim_chunk(chunk, shortest) for chunk in chunks]
+            chunks = cut_to(chunks, chunk_length(chunks))
         return chunks
+
+    def seek(self, number: int) -> None:
+        self._ended = False
+        for stream in self._streams:
+            stream.seek(number)
+
+    def state(self, back: int) -> Any:
+        return [self._ended, *(stream.state(back) for stream in self._streams)]
+
+    def restore(self, state: Any) -> None:
+        self._ended, *parts = state
+        for stream, part in zip(self._streams, parts, strict=True):
+            stream.restore(part)
+
+    def at(self, place: int, like: Any) -> list[Any]:
+        return [stream.at(place, part) for stream, part in zip(self._streams, like, strict=True)]

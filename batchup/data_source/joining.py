@@ -34,6 +34,7 @@ class JoinedArrays:
     def append(self, parts: Mapping[Any, NDArray[Any]]) -> None:
         """Add the results for one batch."""
         if not self._joined:
+            self._check_out(parts)
             self._joined = {key: self._begin(key, part) for key, part in parts.items()}
         if parts.keys() != self._joined.keys():
             raise InvalidTypeError(f"the function returned the results {list(self._joined)} and then {list(parts)}")
@@ -45,13 +46,15 @@ class JoinedArrays:
         arrays = {key: joined.result() for key, joined in self._joined.items()}
         return tuple(arrays.values()) if all(isinstance(key, int) for key in arrays) else arrays
 
+    def _check_out(self, parts: Mapping[Any, NDArray[Any]]) -> None:
+        if self._out is not None and self._out.keys() != parts.keys():
+            raise InvalidValueError(f"out has arrays for the results {list(self._out)}, there are {list(parts)}")
+
     def _begin(self, key: Any, part: NDArray[Any]) -> JoinedArray:
         if self._out is None:
             # a function that gives a row per sample fills what is set aside; others grow as they go
             one_to_one = len(part) == self._batch_rows
             return JoinedArray(np.empty((self._expected if one_to_one else 0, *part.shape[1:]), part.dtype))
-        if key not in self._out:
-            raise InvalidValueError(f"out has no array for result {key!r}, only for {list(self._out)}")
         return GivenArray(self._out[key])
 
 
@@ -76,7 +79,8 @@ class JoinedArray:
         """Make room for an array, and its dtype."""
         dtype = np.result_type(self._memory.dtype, part.dtype)
         if dtype != self._memory.dtype:
-            self._memory = self._memory.astype(dtype)
+            written, self._memory = self._memory[: self._rows], np.empty(self._memory.shape, dtype)
+            self._memory[: self._rows] = written
         needed = self._rows + len(part)
         if needed > len(self._memory):
             self._resize(max(needed, 2 * len(self._memory)))

@@ -1,22 +1,34 @@
-"""A function applied to every batch of a source."""
+"""A function applied to every batch of a source, or to every sample."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.batch_iterator import Count
-from batchup.data_source.batches import call, checked_result
+from batchup.data_source.batches import call, checked_result, length, name_of, stack_samples, take_sample
 from batchup.data_source.passes import Pass
-from batchup.data_source.walk import WalkedDataSource
+from batchup.data_source.tolerance import BadSamplesError
+from batchup.data_source.walk import WalkedDataSource, outsider_in
 from batchup.errors import InvalidTypeError
+from batchup.sampling.chunks import batch_count, first_leaf
+from batchup.sampling.order import Key, whole_number
 from batchup.sampling.streams import IndexStream
+
+_MAP = 0x6D6170  # sets the keys of mapped functions apart from those of orders
 
 
 class MapDataSource(WalkedDataSource):
     """Apply a function to every batch of a source; random access if the source is.
+
+    A function that has a parameter `rng` is given a `numpy.random.Generator`, which depends on the seed, the epoch
+    and the place of the batch in the epoch alone: it is the same whoever calls the function, and different for
+    every batch and every epoch.
 
     Parameters
     ----------
@@ -24,78 +36,183 @@ class MapDataSource(WalkedDataSource):
         Gives the batches.
     fn : callable
         ``fn(*batch)`` (for dicts ``fn(**batch)``) returns a batch. It may write into the arrays that it is given.
+    seed : int, optional
+        What `rng` depends on; without it, on the int that is passed as `shuffle`. With neither, a parameter `rng`
+        that has a default is left alone.
+    per_sample : bool, default False
+        Whether `fn` is called with one sample at a time (no batch axis), and returns one. Its `rng` depends on the
+        place of the sample in the epoch, whatever the batch size.
 
     Raises
     ------
     TypeError
-        If an argument is of another kind, or, when a batch is drawn, if `fn` returns no batch.
+        If an argument is of another kind; from `batch_iterator`, if `fn` needs an `rng` and there is no seed; when
+        a batch is drawn, if `fn` returns no batch.
     ValueError
         When a batch is drawn, if `fn` returns arrays of different lengths.
 
     Examples
     --------
-    >>> import numpy as np
     >>> from batchup.data_source import ArrayDataSource
     >>> ds = ArrayDataSource([np.arange(3), np.arange(3)]).map(lambda x, y: (x * 10, y))
     >>> next(ds.batch_iterator(2))
     (array([ 0, 10]), array([0, 1]))
+
+    >>> noisy = ArrayDataSource([np.zeros(4)]).map(lambda x, rng: (x + rng.integers(10, size=len(x)),))
+    >>> [batch.tolist() for (batch,) in noisy.batch_iterator(2, shuffle=1)]
+    [[8.0, 6.0], [5.0, 4.0]]
     """
 
-    def __init__(self, source: AbstractDataSource, fn: Callable[..., Any]) -> None:
+    def __init__(
+        self, source: AbstractDataSource, fn: Callable[..., Any], seed: int | None = None, per_sample: bool = False
+    ) -> None:
         if not isinstance(source, AbstractDataSource):
             raise InvalidTypeError(f"source must be a data source, got {type(source).__name__}")
         if not callable(fn):
             raise InvalidTypeError(f"fn must be callable, got {type(fn).__name__}")
         self.source = source
         self.fn = fn
+        self.seed = None if seed is None else whole_number(seed, "seed")
+        self.per_sample = bool(per_sample)
+        self._rng = _rng_parameter(fn)
+        self._stage: int = source._stage + 1 if isinstance(source, MapDataSource) else 0
 
     @property
     def is_random_access(self) -> bool:
-        return isinstance(self.source, WalkedDataSource) and self.source.is_random_access
+        return self.source.is_random_access and outsider_in(self.source) is None
 
     def num_samples(self, **kwargs: Any) -> Count:
         return self.source.num_samples(**kwargs)
 
-    def outsider(self) -> AbstractDataSource | None:
-        return self.source.outsider()
+    def _flat_length(self) -> int:
+        """Return the number of samples that there are indices for."""
+        length: int = self.source._flat_length()  # type: ignore[attr-defined]
+        return length
 
-    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
-        return self.source.num_batches(batch_size, keywords)
+    def _outsider(self) -> AbstractDataSource | None:
+        return outsider_in(self.source)
+
+    def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
+        return self.source._num_batches(walk, keywords)
+
+    def _check_pass(self, walk: Pass) -> None:
+        self.source._check_pass(walk)
+        if self._key(walk) is None and self._rng is not None and self._rng.default is inspect.Parameter.empty:
+            raise InvalidTypeError(
+                f"{name_of(self.fn)} needs an rng: pass a seed to map(), or an int as shuffle to batch_iterator()"
+            )
 
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
-        return self._apply(self._walked().samples_by_indices_nomapping(indices))
+        return self._by_indices(self._walked().samples_by_indices_nomapping(indices))
 
     def samples_by_indices(self, indices: Any) -> Any:
-        return self._apply(self._walked().samples_by_indices(indices))
+        return self._by_indices(self._walked().samples_by_indices(indices))
 
-    def index_batches(self, walk: Pass) -> IndexStream:
-        return self._walked().index_batches(walk)
+    @property
+    def _cuttable(self) -> bool:
+        return self._walked()._cuttable
 
-    def read(self, chunk: Any, walk: Pass) -> Iterator[Any]:
-        return self._map(self._walked().read(chunk, walk), walk)
+    def _index_batches(self, walk: Pass) -> IndexStream:
+        return self._walked()._index_batches(walk)
 
-    def public_indices(self, chunk: Any) -> Any:
-        return self._walked().public_indices(chunk)
+    def _read(self, chunk: Any, walk: Pass) -> Iterator[Any]:
+        leaf = first_leaf(chunk)
+        size = len(leaf) // batch_count(chunk)
+        places = (leaf.cut(i * size, (i + 1) * size).places for i in range(batch_count(chunk)))
+        return self._map(self._walked()._read(chunk, walk), places, walk)
 
-    def lengths(self) -> tuple[int, ...]:
-        return self._walked().lengths()
+    def _public_indices(self, chunk: Any) -> Any:
+        return self._walked()._public_indices(chunk)
 
-    def sample_bytes(self, walk: Pass) -> int | None:
-        return self._walked().sample_bytes(walk)
+    def _lengths(self) -> tuple[int, ...]:
+        return self._walked()._lengths()
 
-    def stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
-        return self._map(self.source.batches(walk, keywords), walk)
+    def _sample_bytes(self, walk: Pass) -> int | None:
+        return self._walked()._sample_bytes(walk)
 
-    def _map(self, batches: Iterator[Any], walk: Pass) -> Iterator[Any]:
+    def _structure(self) -> str:
+        seed = "" if self.seed is None else f", seed={self.seed}"
+        return f"Map({self._walked()._structure()}{seed}{', per_sample' if self.per_sample else ''})"
+
+    def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+        return self._map(self.source._batches(walk, keywords), None, walk)
+
+    def _map(self, batches: Iterator[Any], places: Iterator[Any] | None, walk: Pass) -> Iterator[Any]:
+        key = self._key(walk)
+        chance = None if key is None or self._rng is None else Chance(key, self._stage)
+        count = 0
         for batch in batches:
             begin = perf_counter()
-            result = self._apply(batch)
+            where = next(places) if places is not None else None
+            if self.per_sample:
+                result = self._apply_per_sample(batch, where, count, chance, walk)
+            else:
+                result = self._apply(batch, None if chance is None else chance.at(_first(where, count)))
+            if chance is not None or self.per_sample:
+                count += length(batch)
             walk.clock.mapping += perf_counter() - begin
             yield result
 
-    def _apply(self, batch: Any) -> Any:
-        return checked_result(call(self.fn, batch), self.fn)
+    def _apply(self, batch: Any, rng: Any = None) -> Any:
+        keywords: dict[str, Any] = {} if rng is None else {"rng": rng}
+        return checked_result(call(self.fn, batch, **keywords), self.fn, batch)
+
+    def _apply_per_sample(self, batch: Any, where: Any, count: int, chance: Chance | None, walk: Pass) -> Any:
+        rows = length(batch)
+        places = range(count, count + rows) if where is None else where().tolist()
+        samples: list[Any] = []
+        bad: dict[int, Exception] = {}
+        for row in range(rows):
+            keywords: dict[str, Any] = {} if chance is None else {"rng": chance.at(places[row])}
+            try:
+                samples.append(call(self.fn, take_sample(batch, row), **keywords))
+            except Exception as error:
+                if not walk.policy.tolerant or isinstance(error, MemoryError):
+                    raise
+                bad[row] = error
+        if bad:
+            raise BadSamplesError(name_of(self.fn), bad)
+        return checked_result(stack_samples(samples), self.fn, batch) if rows else batch
+
+    def _by_indices(self, batch: Any) -> Any:
+        if self._rng is not None and self._rng.default is inspect.Parameter.empty:
+            raise InvalidTypeError(
+                f"{name_of(self.fn)} needs an rng, which belongs to a place in an epoch: use batch_iterator or replay"
+            )
+        if self.per_sample:
+            samples = [call(self.fn, take_sample(batch, row)) for row in range(length(batch))]
+            return checked_result(stack_samples(samples), self.fn, batch)
+        return self._apply(batch)
+
+    def _key(self, walk: Pass) -> Key | None:
+        return walk.key(self.seed) if self._rng is not None else None
 
     def _walked(self) -> WalkedDataSource:
         self._require_random_access()
         return self.source  # type: ignore[return-value]
+
+
+class Chance:
+    """Generators for the places of an epoch: a Philox under one key, whose counter begins with the place."""
+
+    def __init__(self, key: Key, stage: int) -> None:
+        self._key = key.seeds(_MAP, stage).generate_state(2, np.uint64)
+
+    def at(self, place: int) -> np.random.Generator:
+        """Return the generator of a place."""
+        return np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, place, 0]))
+
+
+def _first(where: Any, count: int) -> int:
+    """Return the place of the first sample of a batch."""
+    if where is None:
+        return count
+    places = where()
+    return int(places[0]) if len(places) else 0
+
+
+def _rng_parameter(fn: Callable[..., Any]) -> inspect.Parameter | None:
+    try:
+        return inspect.signature(fn).parameters.get("rng")
+    except (TypeError, ValueError):  # some builtins do not tell
+        return None

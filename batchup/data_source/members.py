@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.passes import Pass
-from batchup.data_source.walk import WalkedDataSource
+from batchup.data_source.walk import WalkedDataSource, outsider_in
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.sampling.streams import IndexChunk
 
 
 class MemberSource(WalkedDataSource):
@@ -29,16 +27,27 @@ class MemberSource(WalkedDataSource):
 
     @property
     def is_random_access(self) -> bool:
-        return all(isinstance(m, WalkedDataSource) and m.is_random_access for m in self.datasets)
+        return all(m.is_random_access and outsider_in(m) is None for m in self.datasets)
 
-    def outsider(self) -> AbstractDataSource | None:
-        return next((found for member in self.datasets if (found := member.outsider()) is not None), None)
+    def _outsider(self) -> AbstractDataSource | None:
+        return next((found for member in self.datasets if (found := outsider_in(member)) is not None), None)
 
-    def lengths(self) -> tuple[int, ...]:
-        return tuple([length for member in self._random_access_members() for length in member.lengths()])
+    def _check_pass(self, walk: Pass) -> None:
+        for i, member in enumerate(self.datasets):
+            member._check_pass(walk.member(i))
 
-    def sample_bytes(self, walk: Pass) -> int | None:
-        sizes = [member.sample_bytes(walk) for member in self._random_access_members()]
+    def _structure(self) -> str:
+        members = ", ".join(member._structure() for member in self._random_access_members())
+        return f"{type(self).__name__}({self._options()}: {members})"
+
+    def _options(self) -> str:
+        raise NotImplementedError
+
+    def _lengths(self) -> tuple[int, ...]:
+        return tuple([length for member in self._random_access_members() for length in member._lengths()])
+
+    def _sample_bytes(self, walk: Pass) -> int | None:
+        sizes = [member._sample_bytes(walk) for member in self._random_access_members()]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     def _random_access_members(self) -> Sequence[WalkedDataSource]:
@@ -53,19 +62,3 @@ def least(counts: Sequence[Count]) -> Count:
     7
     """
     return min((count for count in counts if count is not None), default=None)
-
-
-def chunk_length(chunk: Any) -> int:
-    """Return the number of samples that a chunk of one batch stands for: that of the shortest part."""
-    if isinstance(chunk, IndexChunk):
-        return len(chunk)
-    return min(map(chunk_length, chunk)) if isinstance(chunk, list) else chunk_length(chunk.sample_indices)
-
-
-def trim_chunk(chunk: Any, length: int) -> Any:
-    """Cut every part of a chunk of one batch to its first `length` samples."""
-    if isinstance(chunk, IndexChunk):
-        return chunk if len(chunk) <= length else chunk.trimmed(length)
-    if isinstance(chunk, list):
-        return [trim_chunk(part, length) for part in chunk]
-    return chunk._replace(sample_indices=trim_chunk(chunk.sample_indices, length))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,9 +10,10 @@ from batchup.data_source.batch_iterator import Count
 from batchup.data_source.passes import Pass
 from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import InvalidTypeError, InvalidValueError, UnsupportedError
-from batchup.sampling import AbstractSampler, StandardSampler, SubsetSampler, num_batches
-from batchup.sampling.order import whole_number
-from batchup.sampling.streams import IndexChunk, IndexStream
+from batchup.sampling import AbstractSampler, StandardSampler, SubsetSampler
+from batchup.sampling.chunks import IndexChunk
+from batchup.sampling.order import Key, whole_number
+from batchup.sampling.streams import ForeignStream, IndexStream
 
 
 class RandomAccessDataSource(WalkedDataSource):
@@ -49,10 +49,10 @@ class RandomAccessDataSource(WalkedDataSource):
         sampler: AbstractSampler | None = None,
         include_indices: bool = False,
     ) -> None:
-        self.length = whole_number(length, "length")
+        self._length = whole_number(length, "length")
         self.include_indices = bool(include_indices)
-        self.sampler = _chosen_sampler(self.length, indices, repeats, sampler)
-        self._checked = self.sampler.check_length(self.length)
+        self.sampler = _chosen_sampler(self._length, indices, repeats, sampler)
+        self._checked = self.sampler._check_length(self._length)
 
     @property
     def is_random_access(self) -> bool:
@@ -67,28 +67,48 @@ class RandomAccessDataSource(WalkedDataSource):
     def samples_by_indices(self, indices: Any) -> Any:
         return self.samples_by_indices_nomapping(self.sampler.map_indices(indices))
 
-    def outsider(self) -> None:
+    def _flat_length(self) -> int:
+        """Return the number of samples that there are indices for."""
+        return self._length
+
+    def _outsider(self) -> None:
         """Return None: batchup makes the batches itself."""
         return
 
-    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
-        samples = self.sampler.num_indices_generated()
-        return samples if math.isinf(samples) else num_batches(int(samples), batch_size)
+    def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
+        return self.sampler._num_batches_generated(
+            walk.batch_size, walk.order, whole_only=walk.tail == "drop" and self._cuttable
+        )
 
-    def index_batches(self, walk: Pass) -> IndexStream:
-        return self.sampler.index_stream(walk.batch_size, walk.order)
+    @property
+    def _cuttable(self) -> bool:
+        return self.sampler._cuttable
 
-    def read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
+    def _structure(self) -> str:
+        return f"{type(self).__name__}({self._length}, {self.sampler._structure()})"
+
+    def _index_batches(self, walk: Pass) -> IndexStream:
+        if type(self).batch_indices_iterator is WalkedDataSource.batch_indices_iterator:
+            return self.sampler._stream(walk.batch_size, walk.order)
+        generator = walk.order if walk.drawn else None
+        shuffle = walk.order.generator() if isinstance(walk.order, Key) else walk.order
+        return ForeignStream(
+            lambda: iter(self.batch_indices_iterator(walk.batch_size, shuffle=shuffle)),
+            lambda indices: IndexChunk(checked_indices(indices, self._length)),
+            generator,  # type: ignore[arg-type]
+        )
+
+    def _read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
         walk.clock.samples += len(chunk)
-        return iter((self.samples_by_indices_nomapping(self.public_indices(chunk)),))
+        return iter((self.samples_by_indices_nomapping(self._public_indices(chunk)),))
 
-    def public_indices(self, chunk: IndexChunk) -> Any:
-        return chunk.array() if self._checked else checked_indices(chunk.indices, self.length)
+    def _public_indices(self, chunk: IndexChunk) -> Any:
+        return chunk.array() if self._checked else checked_indices(chunk.indices, self._length)
 
-    def lengths(self) -> tuple[int, ...]:
-        return (self.length,)
+    def _lengths(self) -> tuple[int, ...]:
+        return (self._length,)
 
-    def sample_bytes(self, walk: Pass) -> int | None:
+    def _sample_bytes(self, walk: Pass) -> int | None:
         return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.batch_iterator import Count
-from batchup.data_source.door import OwnDataSource
+from batchup.data_source.door import OURS, OwnDataSource
 from batchup.data_source.passes import Pass
 from batchup.errors import InvalidTypeError
 from batchup.sampling import num_batches
@@ -18,12 +18,12 @@ from batchup.sampling import num_batches
 class _HandedSource(OwnDataSource):
     """What both share: they are not random access, and their batches are not batchup's."""
 
-    def outsider(self) -> AbstractDataSource:
+    def _outsider(self) -> AbstractDataSource:
         return self
 
-    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
+    def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
         samples = self.num_samples(**keywords)
-        return samples if samples is None or math.isinf(samples) else num_batches(int(samples), batch_size)
+        return samples if samples is None or math.isinf(samples) else num_batches(int(samples), walk.batch_size)
 
 
 class CallableDataSource(_HandedSource):
@@ -59,10 +59,10 @@ class CallableDataSource(_HandedSource):
 
     def num_samples(self, **kwargs: Any) -> Count:
         if callable(self.num_samples_fn):
-            return self.num_samples_fn(**{k: v for k, v in kwargs.items() if k not in ("epoch", "copy")})
+            return self.num_samples_fn(**{k: v for k, v in kwargs.items() if k not in OURS})
         return self.num_samples_fn
 
-    def batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+    def _batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         batches = self.batch_iterator_fn(walk.batch_size, **keywords)
         if not hasattr(batches, "__iter__"):
             raise InvalidTypeError(f"batch_iterator_fn must return an iterator, got {type(batches).__name__}")
@@ -94,10 +94,10 @@ class IteratorDataSource(_HandedSource):
     def num_samples(self, **kwargs: Any) -> Count:
         return self.n_samples
 
-    def num_batches(self, batch_size: int, keywords: Mapping[str, Any]) -> Count:
+    def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
         return math.inf if self.n_samples == math.inf else None
 
-    def batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+    def _batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         return iter(self.batch_iter)
 
 

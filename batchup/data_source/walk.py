@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
+from batchup.data_source.abstract import AbstractDataSource
+from batchup.data_source.batch_iterator import Count
+from batchup.data_source.batches import with_mask
 from batchup.data_source.door import OwnDataSource, check_keywords
 from batchup.data_source.passes import Pass, as_pass
-from batchup.errors import InvalidTypeError, LengthError, UnsupportedError
-from batchup.sampling.order import Shuffle
+from batchup.data_source.states import VERSION, checked_state, plan_of, step_at
+from batchup.data_source.steps import ShardStream, TailStream
+from batchup.data_source.tolerance import Ledger, put, read_tolerantly
+from batchup.errors import InvalidTypeError, LengthError, StateError, UnsupportedError
+from batchup.sampling.chunks import batch_count, first_leaf, real_samples
+from batchup.sampling.order import Shuffle, generator_state, raw_state, set_generator_state
 from batchup.sampling.streams import IndexStream, index_batches
 
 # Batches of less than SMALL bytes are read several at a time: AHEAD bytes (which stay in a core's own cache), but
@@ -26,13 +36,20 @@ class WalkedDataSource(OwnDataSource):
     """A source that can be read by index, if all the sources that it is made of can."""
 
     def batch_indices_iterator(
-        self, batch_size: int, shuffle: Shuffle = None, *, epoch: int = 0, **kwargs: Any
+        self,
+        batch_size: int,
+        shuffle: Shuffle = None,
+        *,
+        epoch: int = 0,
+        tail: str = "short",
+        shard: tuple[int, int] | None = None,
+        **kwargs: Any,
     ) -> Iterator[Any]:
         """Return an iterator over the sample indices of the batches that `batch_iterator` would hand out.
 
         Parameters
         ----------
-        batch_size, shuffle, epoch
+        batch_size, shuffle, epoch, tail, shard
             As in `batch_iterator`.
 
         Returns
@@ -46,9 +63,9 @@ class WalkedDataSource(OwnDataSource):
             If the source is not random access, or an argument is of the wrong kind.
         """
         self._require_random_access()
-        check_keywords(type(self).__name__, None, epoch, kwargs)
-        stream = self.index_batches(as_pass(batch_size, shuffle, epoch))
-        return map(self.public_indices, index_batches(stream))
+        check_keywords(type(self).__name__, None, {}, kwargs)
+        walk = as_pass(batch_size, shuffle, epoch, tail, shard)
+        return map(self._public_indices, index_batches(self._steps(walk)))
 
     @abstractmethod
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
@@ -58,55 +75,191 @@ class WalkedDataSource(OwnDataSource):
     def samples_by_indices(self, indices: Any) -> Any:
         """Return the batch of samples at `indices` of what is sampled from: positions in the subset, if any."""
 
-    def batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
-        if self.is_random_access:
-            return chain.from_iterable(self._read_chunks(self.index_batches(walk), walk))
-        return self.stream_batches(walk, keywords)
+    def _batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+        if makes_its_own(self):
+            return iter(self.batch_iterator(walk.batch_size, **keywords))
+        return iter(self._entered(walk, keywords))
 
-    def stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+    def _entered(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterable[Any]:
+        return Walk(self, walk) if self.is_random_access else self._stream_batches(walk, keywords)
+
+    def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         """Return the batches of a pass over a tree that is not random access."""
         raise UnsupportedError(f"{type(self).__name__} has no batches but those read by index")
 
+    @property
     @abstractmethod
-    def index_batches(self, walk: Pass) -> IndexStream:
-        """Return the index batches of a pass, in chunks that `read` takes. Draws nothing."""
+    def _cuttable(self) -> bool:
+        """Whether the epoch is a row of samples that may be cut into batches anywhere."""
 
     @abstractmethod
-    def read(self, chunk: Any, walk: Pass) -> Iterator[Any]:
+    def _index_batches(self, walk: Pass) -> IndexStream:
+        """Return the index batches of a pass on one rank, in chunks that `read` takes. Draws nothing."""
+
+    @abstractmethod
+    def _read(self, chunk: Any, walk: Pass) -> Iterator[Any]:
         """Return the batches of a chunk; what lies in arrays is read before this returns."""
 
     @abstractmethod
-    def public_indices(self, chunk: Any) -> Any:
+    def _public_indices(self, chunk: Any) -> Any:
         """Return the indices of a chunk that holds one batch, as users see them."""
 
     @abstractmethod
-    def lengths(self) -> tuple[int, ...]:
+    def _lengths(self) -> tuple[int, ...]:
         """Return the number of samples in each column of the tree, as it is now."""
 
     @abstractmethod
-    def sample_bytes(self, walk: Pass) -> int | None:
+    def _sample_bytes(self, walk: Pass) -> int | None:
         """Return the bytes to copy for one sample, None if samples are not to be read ahead of need."""
 
-    def _read_chunks(self, stream: IndexStream, walk: Pass) -> Iterator[Iterator[Any]]:
-        lengths = self.lengths()
-        most = _batches_ahead(self.sample_bytes(walk), walk.batch_size)
-        count = 1
-        while (chunk := stream.take(count)) is not None:
-            if self.lengths() != lengths:
-                raise LengthError(
-                    f"the data changed its length during an epoch: from {lengths} to {self.lengths()} samples"
-                )
-            begin = perf_counter()
-            batches = self.read(chunk, walk)
-            walk.clock.gathering += perf_counter() - begin
-            yield batches
-            count = min(count * GROWTH, most)
+    @abstractmethod
+    def _structure(self) -> str:
+        """Return what an order depends on, apart from the keywords of `batch_iterator`, in a line."""
+
+    def _one_rank(self, walk: Pass) -> IndexStream:
+        """Return the index batches of a pass on one rank, with the tail that was asked for."""
+        if walk.tail == "short" or not self._cuttable:
+            return self._index_batches(walk)
+        return TailStream(lambda: self._index_batches(walk), walk)
+
+    def _steps(self, walk: Pass) -> IndexStream:
+        """Return the index batches of a pass on the rank that was asked for."""
+        if walk.world_size == 1:
+            return self._one_rank(walk)
+        whole: float | None = None
+        if self._cuttable and not walk.drawn:
+            samples = self.num_samples()
+            whole = samples if samples is None or samples == math.inf else samples // walk.batch_size
+        return ShardStream(lambda: self._index_batches(walk), walk, whole, self._cuttable)
+
+    def _num_steps(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
+        if walk.world_size == 1:
+            return self._num_batches(walk, keywords)
+        whole = self.num_samples(**keywords) if self._cuttable else self._num_batches(walk, keywords)
+        if whole is None or whole == math.inf:
+            return whole
+        step = walk.world_size * (walk.batch_size if self._cuttable else 1)
+        return int(whole) // step if walk.tail == "drop" else -(-int(whole) // step)
 
     def _require_random_access(self) -> None:
         if not self.is_random_access:
             raise InvalidTypeError(
-                f"{type(self).__name__} cannot be read by index: {type(self.outsider()).__name__} is not random access"
+                f"{type(self).__name__} cannot be read by index: {type(self._outsider()).__name__} is not random access"
             )
+
+
+def makes_its_own(source: AbstractDataSource) -> bool:
+    """Return whether a source's class brings a `batch_iterator` that is not batchup's."""
+    return type(source).batch_iterator is not OwnDataSource.batch_iterator
+
+
+def outsider_in(source: AbstractDataSource) -> AbstractDataSource | None:
+    """Return the first source in a tree whose batches batchup does not make itself, if there is one."""
+    return source if makes_its_own(source) else source._outsider()
+
+
+class Walk:
+    """The batches of one pass over a random access source, on one rank; it can be left and entered anywhere."""
+
+    def __init__(self, source: WalkedDataSource, walk: Pass) -> None:
+        self.source = source
+        self.walk = walk
+        self.ledger = Ledger(walk, source.num_samples())
+        self._stream = source._steps(walk)
+        self._taken = 0
+        self._known_plan: dict[str, Any] | None = None
+        self._batches: Iterator[Any] = chain.from_iterable(self._chunks())
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._batches
+
+    def state_dict(self, position: int) -> dict[str, Any]:
+        """Return the state of having handed out `position` batches."""
+        state = {
+            "version": VERSION,
+            "plan": self._plan(),
+            "position": position * self.walk.world_size,
+            "world_size": self.walk.world_size,
+        }
+        if self.walk.drawn:
+            state["stream"] = self._stream.state(self._taken - position)
+            state["generator"] = generator_state(raw_state(self.walk.order))  # type: ignore[arg-type]
+        return state
+
+    def load_state_dict(self, state: Any) -> int:
+        """Go to where a state was taken; return how many batches had been handed out there, on this rank."""
+        state = checked_state(state, self._plan())
+        step = step_at(state["position"], self.walk.world_size, self._ended(state["position"]))
+        stream = self.source._steps(self.walk)
+        if self.walk.drawn:
+            if state["world_size"] != self.walk.world_size:
+                raise StateError(
+                    f"with a generator's order the world size stays: it was {state['world_size']} and is "
+                    f"{self.walk.world_size}; an int seed as shuffle may change it"
+                )
+            _restore(stream, state, self.walk.order)
+        else:
+            stream.seek(step)
+        self._stream, self._taken = stream, step
+        self._batches = chain.from_iterable(self._chunks())
+        return step
+
+    def _plan(self) -> dict[str, Any]:
+        if self._known_plan is None:
+            self._known_plan = plan_of(self.source._structure(), self.source.num_samples(), self.walk)
+        return self._known_plan
+
+    def _ended(self, position: int) -> bool:
+        batches = self.source._num_batches(self.walk, {})
+        return batches is not None and position >= batches
+
+    @property
+    def step(self) -> int:
+        """Number of the step whose batch is in work."""
+        return self._taken - 1
+
+    def with_others(self, chunk: Any, rows: Any, place: int) -> Any:
+        """Put into rows of a chunk the samples from a place of the one-rank order on, round and round."""
+        samples = self.source.num_samples() if self.source._cuttable else None
+        places = [place + i for i in range(len(rows))]
+        if samples is not None and samples != math.inf:
+            places = [place % int(samples) for place in places]
+        return put(chunk, rows, [self._stream.at(place, chunk) for place in places])
+
+    def _chunks(self) -> Iterator[Iterator[Any]]:
+        source, walk = self.source, self.walk
+        lengths = source._lengths()
+        tolerant = walk.policy.tolerant
+        most = 1 if tolerant or walk.tail == "pad" else _batches_ahead(source._sample_bytes(walk), walk.batch_size)
+        count = 1
+        while (chunk := self._stream.take(count)) is not None:
+            if source._lengths() != lengths:
+                raise LengthError(
+                    f"the data changed its length during an epoch: from {lengths} to {source._lengths()} samples"
+                )
+            begin = perf_counter()
+            self._taken += batch_count(chunk)
+            batches = read_tolerantly(source, chunk, self) if tolerant else source._read(chunk, walk)
+            walk.clock.gathering += perf_counter() - begin
+            yield batches if walk.tail != "pad" else _masked(batches, chunk)
+            count = min(count * GROWTH, most)
+
+
+def _restore(stream: IndexStream, state: dict[str, Any], generator: Any) -> None:
+    """Go to where the stream of a generator's order was, and set the generator to what it was then."""
+    before = raw_state(generator)
+    try:
+        stream.restore(state["stream"])
+        set_generator_state(generator, state["generator"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        set_generator_state(generator, generator_state(before))
+        raise StateError(f"the state is damaged: {error!r}") from error
+
+
+def _masked(batches: Iterator[Any], chunk: Any) -> Iterator[Any]:
+    """Append to each batch the column that marks the samples that are no padding."""
+    for batch in batches:
+        yield with_mask(batch, np.arange(len(first_leaf(chunk))) < real_samples(chunk))
 
 
 def _batches_ahead(sample_bytes: int | None, batch_size: int) -> int:

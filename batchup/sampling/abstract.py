@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import checked_indices, integer_array
+from batchup._indices import check_range, checked_indices, integer_array
 from batchup._repr import Represented
 from batchup.errors import UnsupportedError
-from batchup.sampling.order import Generator, Key, Order, as_order, whole_number
-from batchup.sampling.streams import ForeignStream, IndexChunk, IndexStream, index_batches
+from batchup.sampling.chunks import IndexChunk
+from batchup.sampling.order import Key, Order, as_order, whole_number
+from batchup.sampling.streams import ForeignStream, IndexStream, index_batches
 
 
 def num_batches(n: int, batch_size: int) -> int:
@@ -70,22 +73,56 @@ class AbstractSampler(Represented):
         """
         raise UnsupportedError(f"Shuffled sampling is not supported by {type(self).__name__}")
 
-    def check_length(self, length: int) -> bool:
+    def _check_length(self, length: int) -> bool:
         """Raise if this sampler cannot serve `length` samples; return whether its indices are known to be good."""
         return False
 
-    def index_stream(self, batch_size: int, order: Order) -> IndexStream:
+    @property
+    def _cuttable(self) -> bool:
+        """Whether the epoch is a row of indices that may be cut into batches anywhere."""
+        return True
+
+    def _num_batches_generated(
+        self, batch_size: int, order: Order = None, whole_only: bool = False
+    ) -> int | float | None:
+        """Return the number of batches in an epoch: `numpy.inf` if it never ends, None if it is not known."""
+        generated = self.num_indices_generated()
+        if generated == math.inf:
+            return generated
+        return int(generated) // batch_size if whole_only else num_batches(int(generated), batch_size)
+
+    def _structure(self) -> str:
+        """Return what the order depends on in a line: the `repr`, and a checksum of the arrays."""
+        if not hasattr(self, "_line"):
+            arrays = self._arrays()
+            checksum = 0
+            for array in arrays:
+                checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, checksum)
+            self._line = f"{self!r}#{checksum:08x}" if arrays else repr(self)
+        return self._line
+
+    def _arrays(self) -> list[NDArray[Any]]:
+        """Return the arrays that the order depends on."""
+        return [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+
+    def _stream(self, batch_size: int, order: Order) -> IndexStream:
         """Return the stream of index batches that the walk over a data source takes."""
+        return self._index_stream(batch_size, order)
+
+    def _index_stream(self, batch_size: int, order: Order) -> IndexStream:
+        """Return the stream that follows from what this sampler provides."""
         if order is None:
-            batches = self.in_order_indices_batch_iterator(batch_size)
-        else:
+            return ForeignStream(lambda: iter(self.in_order_indices_batch_iterator(batch_size)), _as_chunk)
+
+        def begin() -> Iterator[Any]:
             generator = order.generator() if isinstance(order, Key) else order
-            batches = self.shuffled_indices_batch_iterator(batch_size, generator)
-        return ForeignStream(iter(batches), lambda batch: IndexChunk(integer_array(batch)))
+            return iter(self.shuffled_indices_batch_iterator(batch_size, generator))
+
+        return ForeignStream(begin, _as_chunk, None if isinstance(order, Key) else order)
 
 
 class StreamSampler(AbstractSampler):
-    """What batchup's own samplers share: both iterators follow from `index_stream`."""
+    """What batchup's own samplers share: both iterators follow from the stream."""
 
     def in_order_indices_batch_iterator(self, batch_size: int) -> Iterator[NDArray[np.intp]]:
         return self._index_arrays(batch_size, None)
@@ -93,20 +130,34 @@ class StreamSampler(AbstractSampler):
     def shuffled_indices_batch_iterator(self, batch_size: int, shuffle_rng: Any) -> Iterator[NDArray[np.intp]]:
         return self._index_arrays(batch_size, as_order(shuffle_rng))
 
+    def _stream(self, batch_size: int, order: Order) -> IndexStream:
+        iterator = "in_order_indices_batch_iterator" if order is None else "shuffled_indices_batch_iterator"
+        if getattr(type(self), iterator) is not getattr(StreamSampler, iterator):
+            return AbstractSampler._index_stream(self, batch_size, order)
+        return self._index_stream(batch_size, order)
+
     def _index_arrays(self, batch_size: int, order: Order) -> Iterator[NDArray[np.intp]]:
-        stream = self.index_stream(whole_number(batch_size, "batch_size", 1), order)
+        stream = self._index_stream(whole_number(batch_size, "batch_size", 1), order)
         return (chunk.array() for chunk in index_batches(stream))
+
+
+def _as_chunk(batch: Any) -> IndexChunk:
+    return IndexChunk(integer_array(batch))
 
 
 def map_positions(indices: NDArray[np.intp], positions: Any) -> Any:
     """Return the indices at positions, which may be an int, a slice or integers."""
-    if isinstance(positions, (int, np.integer, slice)):
+    if isinstance(positions, slice):
         return indices[positions]
+    if isinstance(positions, (int, np.integer)):
+        return indices[checked_indices([positions], len(indices))[0]]
     return indices[checked_indices(positions, len(indices))]
 
 
-def passes(order: Generator | Key, number: int, length: int) -> NDArray[np.intp]:
-    """Return the permutation of a pass."""
-    generator = order.generator(number) if isinstance(order, Key) else order
-    permutation: NDArray[np.intp] = generator.permutation(length)
-    return permutation
+def check_subset(indices: NDArray[np.intp], length: int) -> bool:
+    """Raise unless all indices lie within `length` samples; return whether none counts from the end."""
+    if len(indices) == 0:
+        return True
+    lowest = int(indices.min())
+    check_range(lowest, int(indices.max()), length)
+    return lowest >= 0

@@ -34,9 +34,16 @@ class Key:
         """Return the generator of a place under this key, whose stream no release of NumPy will change (NEP 19)."""
         return np.random.RandomState(np.random.SFC64(self.seeds(*place)))
 
-    def draws(self) -> np.random.RandomState:
-        """Return the generator of independent draws under this key: counter-based, one count for four draws."""
-        return np.random.RandomState(np.random.Philox(self.seeds()))
+    def draws(self, place: int = 0) -> np.random.RandomState:
+        """Return the generator of independent draws under this key, from a place on.
+
+        It is counter-based (Philox), with four draws to a count, so that any place is entered at once.
+        """
+        bits = np.random.Philox(self.seeds())
+        bits.advance(place // 4)
+        generator = np.random.RandomState(bits)
+        generator.random(place % 4)
+        return generator
 
 
 Order: TypeAlias = "Key | Generator | None"
@@ -70,3 +77,36 @@ def whole_number(value: Any, what: str, least: int = 0) -> int:
     if not isinstance(value, numbers.Integral) or value < least:
         raise InvalidValueError(f"{what} must be an integer of at least {least}, got {value!r}")
     return int(value)
+
+
+def raw_state(generator: Generator) -> Any:
+    """Return the state of a generator, as it gives it."""
+    if isinstance(generator, np.random.RandomState):
+        return generator.get_state(legacy=False)
+    return generator.bit_generator.state
+
+
+def generator_state(raw: Any) -> Any:
+    """Return the state of a generator as JSON."""
+    if isinstance(raw, dict):
+        return {name: generator_state(value) for name, value in raw.items()}
+    if isinstance(raw, np.ndarray):
+        return {"dtype": str(raw.dtype), "values": raw.tolist()}
+    return raw.item() if isinstance(raw, np.generic) else raw
+
+
+def set_generator_state(generator: Generator, state: Any) -> None:
+    """Set a generator to a state from `generator_state`."""
+    raw = _raw(state)
+    if isinstance(generator, np.random.RandomState):
+        generator.set_state(raw)
+    else:
+        generator.bit_generator.state = raw
+
+
+def _raw(state: Any) -> Any:
+    if not isinstance(state, dict):
+        return state
+    if state.keys() == {"dtype", "values"}:
+        return np.array(state["values"], state["dtype"])
+    return {name: _raw(value) for name, value in state.items()}

@@ -6,56 +6,35 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import Indices
-from batchup.sampling.order import Generator
-
-Pass: TypeAlias = "NDArray[np.intp] | range"
+from batchup.sampling.chunks import IndexChunk
+from batchup.sampling.order import Generator, generator_state, raw_state, set_generator_state
 
 
-@dataclass(slots=True)
-class IndexChunk:
-    """The sample indices of `count` batches of equal size, one behind the other.
+class Pass(Protocol):
+    """The order of one pass: sliced for positions, or for a range of them."""
 
-    Attributes
-    ----------
-    indices : ndarray of intp, shape (count * size,), or slice
-        Read-only to whoever receives it: it may be a part of the epoch's permutation.
-    count : int
-        Number of batches.
-    """
+    def __len__(self) -> int: ...
 
-    indices: Indices
-    count: int = 1
-
-    def __len__(self) -> int:
-        if isinstance(self.indices, slice):
-            return int(self.indices.stop - self.indices.start)
-        return len(self.indices)
-
-    def array(self) -> NDArray[np.intp]:
-        """Return a copy of the indices that its holder may change."""
-        if isinstance(self.indices, slice):
-            return np.arange(self.indices.start, self.indices.stop, dtype=np.intp)
-        return np.array(self.indices)
-
-    def trimmed(self, length: int) -> IndexChunk:
-        """Return the first `length` indices of a chunk that holds one batch."""
-        if isinstance(self.indices, slice):
-            return IndexChunk(slice(self.indices.start, self.indices.start + length))
-        return IndexChunk(self.indices[:length])
+    def __getitem__(self, places: slice, /) -> Any: ...
 
 
 class IndexStream(ABC):
     """The index batches of one pass, in order.
 
     Nothing is drawn from a generator before the batch that needs it is taken.
+
+    Attributes
+    ----------
+    entered : bool
+        Whether any batch is reached at once by `seek`.
     """
+
+    entered = True
 
     @abstractmethod
     def ready(self) -> int:
@@ -66,6 +45,25 @@ class IndexStream(ABC):
         """Return a chunk of the next batches, None at the end.
 
         The chunk holds `count` batches if so many are ready; fewer if not, but at least one.
+        """
+
+    @abstractmethod
+    def seek(self, number: int) -> None:
+        """Go to a batch by its number in the pass, where the order does not come from a generator."""
+
+    @abstractmethod
+    def state(self, back: int) -> Any:
+        """Return what `restore` needs to go to `back` batches before here, as JSON; with a generator's order."""
+
+    @abstractmethod
+    def restore(self, state: Any) -> None:
+        """Go to where a state was taken, drawing again what had been drawn; leaves the generator anywhere."""
+
+    @abstractmethod
+    def at(self, place: int, like: Any) -> Any:
+        """Return the sample at a place of the epoch, as a chunk like `like`, without drawing from a generator.
+
+        Where the place is not known without drawing, it is another sample that was drawn already.
         """
 
 
@@ -81,11 +79,13 @@ class PassStream(IndexStream):
     Parameters
     ----------
     draw : callable
-        ``draw(number)`` returns the order of a pass: positions, or a range.
+        ``draw(number)`` returns the order of a pass.
     length, repeats, batch_size : int
         Samples in a pass; passes, -1 for ever; samples in a batch.
     positions : ndarray of intp, optional
         The sample index at each position; without it, positions are the indices.
+    generator : RandomState or Generator, optional
+        What `draw` draws from, if it does.
     """
 
     def __init__(
@@ -95,18 +95,21 @@ class PassStream(IndexStream):
         repeats: int,
         batch_size: int,
         positions: NDArray[np.intp] | None = None,
+        generator: Generator | None = None,
     ) -> None:
         self._draw = draw
         self._length = length
         self._repeats = math.inf if repeats < 0 else repeats
         self._batch_size = batch_size
         self._positions = positions
+        self._generator = generator
+        self._before: Any = None
         self._number = 0
         self._order: Pass | None = None
         self._at = 0
 
     def ready(self) -> int:
-        if self._order is None or self._number >= self._repeats:
+        if self._number >= self._repeats or (self._order is None and self._generator is not None):
             return 0
         return (self._length - self._at) // self._batch_size
 
@@ -114,47 +117,83 @@ class PassStream(IndexStream):
         if self._length == 0 or self._number >= self._repeats:
             return None
         if self._order is None:
-            self._order = self._draw(self._number)
+            self._begin_pass()
         whole = (self._length - self._at) // self._batch_size
         if whole == 0:
             return self._over_the_seam()
         if whole < count:
             count = whole
-        return self._chunk(self._advance(count * self._batch_size), count)
+        place = self._number * self._length + self._at
+        return self._chunk(self._advance(count * self._batch_size), count, place)
 
-    def _advance(self, wanted: int) -> Pass:
+    def seek(self, number: int) -> None:
+        place = number * self._batch_size
+        self._number, self._at = divmod(place, self._length) if self._length else (0, 0)
+        self._order = None
+
+    def state(self, back: int) -> Any:
+        before = None if self._order is None else self._before
+        return [self._number, self._at - back * self._batch_size, generator_state(before)]
+
+    def restore(self, state: Any) -> None:
+        self._number, self._at, before = state
+        self._order = None
+        if before is not None and self._generator is not None:
+            set_generator_state(self._generator, before)
+            self._begin_pass()
+
+    def at(self, place: int, like: Any) -> IndexChunk:
+        total = self._repeats * self._length
+        number, at = divmod(int(place % total) if total < math.inf else place, self._length)
+        order = self._order
+        if order is None or (number != self._number and self._generator is None):
+            order = self._draw(number)
+        return self._chunk(order[at : at + 1], 1, place)
+
+    def _begin_pass(self) -> None:
+        if self._generator is not None:
+            self._before = raw_state(self._generator)
+        self._order = self._draw(self._number)
+
+    def _advance(self, wanted: int) -> Any:
         assert self._order is not None
         piece = self._order[self._at : self._at + wanted]
         self._at += len(piece)
         return piece
 
     def _over_the_seam(self) -> IndexChunk | None:
-        pieces: list[Pass] = []
+        place = self._number * self._length + self._at
+        pieces: list[Any] = []
         missing = self._batch_size
         while missing and self._number < self._repeats:
+            if self._order is None:
+                self._begin_pass()
             piece = self._advance(missing)
             if len(piece):
                 pieces.append(piece)
                 missing -= len(piece)
             if self._at == self._length:
-                self._next_pass()
+                self._end_pass()
         if len(pieces) > 1:
-            return self._chunk(np.concatenate([np.asarray(piece) for piece in pieces]), 1)
-        return self._chunk(pieces[0], 1) if pieces else None
+            return self._chunk(np.concatenate([np.asarray(piece) for piece in pieces]), 1, place)
+        return self._chunk(pieces[0], 1, place) if pieces else None
 
-    def _next_pass(self) -> None:
+    def _end_pass(self) -> None:
         self._number += 1
         self._at = 0
-        # batchup 0.2 draws once more behind the last repetition; whoever uses the generator again relies on it
-        self._order = self._draw(self._number) if self._repeats > 1 else None
+        if self._number < self._repeats:
+            self._order = None
+        if self._generator is not None and self._repeats > 1:
+            # batchup 0.2 draws once more behind the last repetition; whoever goes on with the generator relies on it
+            self._begin_pass()
 
-    def _chunk(self, piece: Pass, count: int) -> IndexChunk:
+    def _chunk(self, piece: Any, count: int, place: int) -> IndexChunk:
         if self._positions is not None:
             places = slice(piece.start, piece.stop) if isinstance(piece, range) else piece
-            return IndexChunk(self._positions[places], count)
+            return IndexChunk(self._positions[places], count, place)
         if isinstance(piece, range):
-            return IndexChunk(slice(piece.start, piece.stop), count)
-        return IndexChunk(np.asarray(piece, dtype=np.intp), count)
+            return IndexChunk(slice(piece.start, piece.stop), count, place)
+        return IndexChunk(np.asarray(piece, dtype=np.intp), count, place)
 
 
 class DrawStream(IndexStream):
@@ -164,45 +203,116 @@ class DrawStream(IndexStream):
     ----------
     pick : callable
         ``pick(u)`` returns the index that each uniform number in [0, 1) selects.
-    generator : RandomState or Generator
-        Where the uniform numbers come from.
     batch_size : int
         Draws in a batch.
-    own : bool
-        Whether nobody else uses the generator, so that it may be drawn from ahead of need.
+    generator : RandomState or Generator
+        Where the uniform numbers come from; or
+    enter : callable
+        ``enter(place)`` returns a generator of its own that begins with the number at a place.
     """
 
     def __init__(
         self,
         pick: Callable[[NDArray[np.float64]], NDArray[np.intp]],
-        generator: Generator,
         batch_size: int,
-        own: bool,
+        generator: Generator | None = None,
+        enter: Callable[[int], Generator] | None = None,
     ) -> None:
         self._pick = pick
-        self._generator = generator
         self._batch_size = batch_size
-        self._own = own
+        self._enter = enter
+        self._generator = generator
+        self._number = 0
+        self._latest: IndexChunk
 
     def ready(self) -> int:
-        return sys.maxsize if self._own else 0
+        return 0 if self._enter is None else sys.maxsize
 
     def take(self, count: int) -> IndexChunk:
-        count = count if self._own else 1
-        return IndexChunk(self._pick(self._generator.random(count * self._batch_size)), count)
+        if self._generator is None:
+            assert self._enter is not None
+            self._generator = self._enter(self._number * self._batch_size)
+        count = 1 if self._enter is None else count
+        place = self._number * self._batch_size
+        self._number += count
+        self._latest = IndexChunk(self._pick(self._generator.random(count * self._batch_size)), count, place)
+        return self._latest
+
+    def seek(self, number: int) -> None:
+        if number != self._number:
+            self._generator = None
+            self._number = number
+
+    def state(self, back: int) -> Any:
+        return self._number - back
+
+    def restore(self, state: Any) -> None:
+        self._number = state
+
+    def at(self, place: int, like: Any) -> IndexChunk:
+        if self._enter is None:
+            row = place % len(self._latest)
+            return self._latest.cut(row, row + 1)
+        return IndexChunk(self._pick(self._enter(place).random(1)), 1, place)
 
 
 class ForeignStream(IndexStream):
-    """The batches of an iterator that batchup did not make."""
+    """The batches of an iterator that batchup did not make; it is gone through again to get anywhere.
 
-    def __init__(self, batches: Iterator[Any], as_chunk: Callable[[Any], Any]) -> None:
-        self._batches = batches
+    Parameters
+    ----------
+    begin : callable
+        Returns the iterator.
+    as_chunk : callable
+        Turns what it gives into a chunk.
+    generator : RandomState or Generator, optional
+        What the iterator draws from.
+    """
+
+    entered = False
+
+    def __init__(
+        self, begin: Callable[[], Iterator[Any]], as_chunk: Callable[[Any], Any], generator: Generator | None = None
+    ) -> None:
+        self._begin = begin
+        self._batches = begin()
         self._as_chunk = as_chunk
+        self._generator = generator
+        self._before: Any = None
+        self._latest: IndexChunk
+        self._number = 0
+        self._place = 0
 
     def ready(self) -> int:
         return 0
 
     def take(self, count: int) -> Any:
+        if self._number == 0 and self._generator is not None:
+            self._before = raw_state(self._generator)
         for batch in self._batches:
-            return self._as_chunk(batch)
+            chunk = self._as_chunk(batch)
+            chunk.place = self._place
+            self._number += 1
+            self._place += len(chunk)
+            self._latest = chunk
+            return chunk
         return None
+
+    def seek(self, number: int) -> None:
+        self._batches = self._begin()
+        self._number = self._place = 0
+        while self._number < number and self.take(1) is not None:
+            pass
+
+    def state(self, back: int) -> Any:
+        return [self._number - back, generator_state(self._before)]
+
+    def restore(self, state: Any) -> None:
+        number, before = state
+        if before is not None and self._generator is not None:
+            set_generator_state(self._generator, before)
+        self.seek(number)
+
+    def at(self, place: int, like: Any) -> IndexChunk:
+        row = place % len(self._latest)
+        return self._latest.cut(row, row + 1)

@@ -28,20 +28,38 @@ class WeightTable:
     """
 
     def __init__(self, probabilities: NDArray[Any]) -> None:
-        self._cumulative: NDArray[np.float64] = probabilities.astype(np.float64, copy=False)
-        np.cumsum(self._cumulative, out=self._cumulative)
-        self._cumulative /= self._cumulative[-1]
-        n = len(probabilities)
+        cumulative: NDArray[np.float64] = probabilities.astype(np.float64, copy=False)
+        np.cumsum(cumulative, out=cumulative)
+        cumulative /= cumulative[-1]
+        self._guide_into(cumulative)
+
+    def _guide_into(self, cumulative: NDArray[np.float64]) -> None:
+        self.cumulative = cumulative
+        n = len(cumulative)
         self._parts = 1 << max(0, n.bit_length() - 2)
         self._guide = np.empty(self._parts, np.int32 if n <= np.iinfo(np.int32).max else np.int64)
         for start in range(0, self._parts, _BLOCK):
             edges = np.arange(start, min(start + _BLOCK, self._parts)) / self._parts
-            self._guide[start : start + _BLOCK] = self._cumulative.searchsorted(edges, "right")
+            self._guide[start : start + _BLOCK] = self.cumulative.searchsorted(edges, "right")
+
+    def __len__(self) -> int:
+        return len(self.cumulative)
+
+    def __getstate__(self) -> NDArray[np.float64]:
+        return self.cumulative
+
+    def __setstate__(self, cumulative: NDArray[np.float64]) -> None:
+        self._guide_into(cumulative)
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The share of each index in the draws."""
+        return np.diff(self.cumulative, prepend=0.0)
 
     @property
     def nbytes(self) -> int:
         """Size of the tables in bytes."""
-        return self._cumulative.nbytes + self._guide.nbytes
+        return self.cumulative.nbytes + self._guide.nbytes
 
     def pick(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return the index that each uniform number in [0, 1) selects.
@@ -50,26 +68,25 @@ class WeightTable:
         array([0, 1, 1])
         """
         picked = self._guide.take((uniform * self._parts).astype(np.intp)).astype(np.intp)
-        behind = np.flatnonzero(self._cumulative.take(picked) <= uniform)
+        behind = np.flatnonzero(self.cumulative.take(picked) <= uniform)
         for _ in range(_STEPS):
             if len(behind) == 0:
                 return picked
             picked[behind] += 1
-            behind = behind[self._cumulative.take(picked[behind]) <= uniform[behind]]
-        picked[behind] = self._cumulative.searchsorted(uniform[behind], "right")
+            behind = behind[self.cumulative.take(picked[behind]) <= uniform[behind]]
+        picked[behind] = self.cumulative.searchsorted(uniform[behind], "right")
         return picked
 
 
 def checked_weights(weights: Any) -> NDArray[Any]:
-    """Return weights as an array of floats; an error unless they can be drawn by."""
+    """Return weights as an array; an error unless they can be drawn by."""
     array = np.asarray(weights)
     if array.ndim != 1:
         raise InvalidValueError(f"weights must be 1-dimensional, got shape {array.shape}")
     if array.dtype.kind not in "fiub":
         raise InvalidTypeError(f"weights must be real numbers, got dtype {array.dtype}")
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
-    total = array.sum()
+    with np.errstate(all="ignore"):
+        total = array.sum()
     # one pass over sound weights: NaN and infinity show in the sum
     if not np.isfinite(total) or (len(array) and array.min() < 0):
         bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))

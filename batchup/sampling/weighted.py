@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import integer_array
-from batchup.errors import InvalidValueError, LengthError, UnsupportedError
-from batchup.sampling.abstract import StreamSampler, map_positions
+from batchup.errors import LengthError, UnsupportedError
+from batchup.sampling.abstract import StreamSampler, check_subset, map_positions
+from batchup.sampling.classes import counted_classes
 from batchup.sampling.order import Key, Order
-from batchup.sampling.standard import check_subset
 from batchup.sampling.streams import DrawStream, IndexStream
 from batchup.sampling.weight_table import WeightTable, checked_weights
 
@@ -21,38 +21,30 @@ class _TableSampler(StreamSampler):
     """What both weighted samplers share: endless draws from a table that is built once."""
 
     def __init__(self, weights: Any) -> None:
-        self._given = checked_weights(weights)
-        self._table = WeightTable(self._probabilities())
+        given = checked_weights(weights)
+        self._table = WeightTable(given / given.sum())
 
     @property
     def length(self) -> int:
         """Number of samples that are drawn from."""
-        return len(self._given)
+        return len(self._table)
 
     def num_indices_generated(self) -> float:
         """Return `numpy.inf`: draws never end."""
         return math.inf
 
-    def index_stream(self, batch_size: int, order: Order) -> IndexStream:
+    def _arrays(self) -> list[NDArray[Any]]:
+        return [*super()._arrays(), self._table.cumulative]
+
+    def _index_stream(self, batch_size: int, order: Order) -> IndexStream:
         if order is None:
             raise UnsupportedError(f"In-order sampling is not supported by {type(self).__name__}; pass shuffle=")
-        own = isinstance(order, Key)
-        generator = order.draws() if isinstance(order, Key) else order
-        return DrawStream(self._pick, generator, batch_size, own)
+        if isinstance(order, Key):
+            return DrawStream(self._pick, batch_size, enter=order.draws)
+        return DrawStream(self._pick, batch_size, order)
 
     def _pick(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:
         return self._table.pick(uniform)
-
-    def _probabilities(self) -> NDArray[Any]:
-        probabilities: NDArray[Any] = self._given / self._given.sum()
-        return probabilities
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_table"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._table = WeightTable(self._probabilities())
 
 
 class WeightedSampler(_TableSampler):
@@ -84,9 +76,9 @@ class WeightedSampler(_TableSampler):
     @property
     def weights(self) -> NDArray[Any]:
         """The weights, scaled to a sum of 1."""
-        return self._probabilities()
+        return self._table.probabilities
 
-    def check_length(self, length: int) -> bool:
+    def _check_length(self, length: int) -> bool:
         if self.length != length:
             raise LengthError(f"expected one weight per sample, got {self.length} for {length} samples")
         return True
@@ -112,7 +104,7 @@ class WeightedSampler(_TableSampler):
         >>> WeightedSampler.class_balancing_sample_weights([0, 0, 2]).tolist()
         [0.25, 0.25, 0.5]
         """
-        classes = _checked_classes(y, n_classes)
+        classes = counted_classes(y, n_classes)
         counts = np.bincount(classes)
         per_class = 1.0 / (np.maximum(counts, 1) * np.count_nonzero(counts))
         return per_class[classes]
@@ -156,12 +148,12 @@ class WeightedSubsetSampler(_TableSampler):
     @property
     def sub_weights(self) -> NDArray[Any]:
         """The weights, scaled to a sum of 1."""
-        return self._probabilities()
+        return self._table.probabilities
 
     def map_indices(self, indices: Any) -> Any:
         return map_positions(self.indices, indices)
 
-    def check_length(self, length: int) -> bool:
+    def _check_length(self, length: int) -> bool:
         return check_subset(self.indices, length)
 
     def _pick(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -183,14 +175,3 @@ class WeightedSubsetSampler(_TableSampler):
         """
         sub_y = map_positions(np.asarray(y), indices)
         return cls(WeightedSampler.class_balancing_sample_weights(sub_y, n_classes), indices)
-
-
-def _checked_classes(y: Any, n_classes: int | None) -> NDArray[np.intp]:
-    classes = integer_array(y, "y")
-    if len(classes) == 0:
-        raise InvalidValueError("y must hold at least one class, got an empty array")
-    for place in (int(classes.argmin()), int(classes.argmax())):
-        if classes[place] < 0 or (n_classes is not None and classes[place] >= n_classes):
-            bound = "" if n_classes is None else f" and less than n_classes={n_classes}"
-            raise InvalidValueError(f"classes must be 0 or more{bound}, got {classes[place]} for sample {place}")
-    return classes

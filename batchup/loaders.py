@@ -1,0 +1,154 @@
+"""The one-line door: a loader is iterated again and again, and each time it is the next epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchup._repr import Represented
+from batchup.data_source import BatchIterator, coerce_data_source
+from batchup.data_source.door import OwnDataSource
+from batchup.errors import InvalidTypeError, StateError
+from batchup.sampling.order import Shuffle, whole_number
+
+__all__ = ["Loader", "loader", "replay"]
+
+
+def loader(data: Any, batch_size: int, shuffle: Shuffle = None, **keywords: Any) -> Loader:
+    """Return a loader over `data`.
+
+    Parameters
+    ----------
+    data : AbstractDataSource, list, tuple or dict of array-like, iterator, or callable
+        What `coerce_data_source` takes.
+    batch_size : int
+        Samples in a batch.
+    shuffle : None, bool, int, RandomState or Generator, optional
+        As in `batch_iterator`. With an int, every epoch has an order of its own.
+    **keywords
+        Of `batch_iterator`: `tail`, `shard`, `on_error`, `max_errors`, `trace`, `copy`; `epoch` is the number of the
+        first epoch.
+
+    Returns
+    -------
+    Loader
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> batches = loader([np.arange(5)], batch_size=2, shuffle=7)
+    >>> for epoch in range(2):
+    ...     print([batch.tolist() for (batch,) in batches])
+    [[1, 2], [3, 4], [0]]
+    [[2, 1], [4, 0], [3]]
+    """
+    return Loader(data, batch_size, shuffle, **keywords)
+
+
+class Loader(Represented):
+    """Batches of one epoch after the other; see `loader`.
+
+    Each ``iter()`` begins the next epoch, except the first one after `load_state_dict`, which goes on where the
+    state was taken. ``len()`` is the number of batches in an epoch.
+    """
+
+    def __init__(self, data: Any, batch_size: int, shuffle: Shuffle = None, **keywords: Any) -> None:
+        self.data = coerce_data_source(data)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self._own = isinstance(self.data, OwnDataSource) and self.data._outsider() is None
+        self._epoch = whole_number(keywords.pop("epoch", 0), "epoch")
+        self._keywords = keywords
+        self._current: BatchIterator | None = None
+        self._resumed: BatchIterator | None = None
+        self._iterator(self._epoch)  # wrong arguments are errors here, not at the first batch
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that is under way, or comes first."""
+        return self._epoch
+
+    def __iter__(self) -> BatchIterator:
+        if self._resumed is not None:
+            self._current, self._resumed = self._resumed, None
+            return self._current
+        if self._current is not None:
+            self._epoch += 1
+        self._current = self._iterator(self._epoch)
+        return self._current
+
+    def __len__(self) -> int:
+        return len(self._iterator(self._epoch))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the epoch under way stands; see `BatchIterator.state_dict`."""
+        current = self._resumed or self._current or self._iterator(self._epoch)
+        return {"epoch": self._epoch, "iterator": current.state_dict()}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Make the next ``iter()`` go on where a state was taken; see `BatchIterator.load_state_dict`."""
+        if not isinstance(state, dict) or not state.keys() >= {"epoch", "iterator"}:
+            raise StateError("expected a dict from the state_dict() of a loader")
+        epoch = whole_number(state["epoch"], "the epoch of a state")
+        resumed = self._iterator(epoch)
+        resumed.load_state_dict(state["iterator"])
+        self._epoch, self._resumed = epoch, resumed
+
+    def close(self) -> None:
+        """End the epoch under way."""
+        if self._current is not None:
+            self._current.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _iterator(self, epoch: int) -> BatchIterator:
+        keywords = {**self._keywords, **({"epoch": epoch} if self._own else {})}
+        batches = self.data.batch_iterator(self.batch_size, shuffle=self.shuffle, **keywords)
+        if not isinstance(batches, BatchIterator):
+            raise InvalidTypeError(f"{type(self.data).__name__} has no batch_iterator of batchup's own")
+        return batches
+
+
+def replay(ds: Any, state: dict[str, Any], **keywords: Any) -> Any:
+    """Return exactly the batch that a state points at: the one that would have come next.
+
+    Parameters
+    ----------
+    ds : AbstractDataSource
+        The source.
+    state : dict
+        From `state_dict` of an iterator or a loader over it; its order must follow from a seed or from the data.
+    **keywords
+        Of `batch_iterator`, where they differ from the defaults and the state does not tell them: `shard`.
+
+    Raises
+    ------
+    ValueError
+        If the state belongs to another source, its order came from a generator, or nothing came next.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from batchup.data_source import ArrayDataSource
+    >>> ds = ArrayDataSource([np.arange(5)])
+    >>> batches = ds.batch_iterator(2, shuffle=7)
+    >>> state = batches.state_dict()
+    >>> next(batches), replay(ds, state)
+    ((array([1, 2]),), (array([1, 2]),))
+    """
+    state = state.get("iterator", state) if isinstance(state, dict) else state
+    plan = state.get("plan") if isinstance(state, dict) else None
+    if not isinstance(plan, dict) or not plan.keys() >= {"batch_size", "order", "epoch", "tail"}:
+        raise StateError("expected a dict from state_dict()")
+    order = str(plan["order"])
+    if order != "in order" and not order.startswith("seed "):
+        raise StateError(f"a batch whose order came from a {order} cannot be replayed: pass an int seed as shuffle")
+    shuffle = int(order.removeprefix("seed ")) if order != "in order" else None
+    batches = ds.batch_iterator(plan["batch_size"], shuffle=shuffle, epoch=plan["epoch"], tail=plan["tail"], **keywords)
+    batches.load_state_dict(state)
+    for batch in batches:
+        return batch
+    raise StateError("the state points behind the last batch")
