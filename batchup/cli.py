@@ -17,21 +17,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="train a small network on real handwritten digits, in a few seconds")
     demo.add_argument("--epochs", type=_positive, default=15, metavar="N", help="how many epochs to train (default 15)")
+    demo.add_argument("--resume", action="store_true", help="go on from the checkpoint of a run that was killed")
     options = parser.parse_args(arguments)
     try:
-        return _demo(options.epochs)
-    except BatchUpError as error:
+        return _demo(options.epochs, options.resume)
+    except (BatchUpError, OSError) as error:
         print(f"batchup: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nbatchup: interrupted", file=sys.stderr)
+        print("\nbatchup: interrupted; --resume goes on from the checkpoint", file=sys.stderr)
         return 130
 
 
-def _demo(epochs: int) -> int:
+def _demo(epochs: int, resume: bool) -> int:
     from batchup import demo
 
-    demo.main(epochs)
+    demo.main(epochs, resume)
     return 0
 
 
