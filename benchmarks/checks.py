@@ -17,7 +17,7 @@ def check(name: str, work: Work, source: Array, epoch: Epoch) -> None:
     """Raise `ValueError` when the first two batches of an epoch are not what the work asks for."""
     # batches are copied, because the limits hand out one buffer again and again
     batches = [np.array(_only(batch)) for batch in itertools.islice(epoch(), 2)]
-    if work.kind == "weighted":
+    if work.kind in ("weighted", "order", "enter"):
         _check_indices(work, batches)
     elif work.kind == "join":
         _check_joined(source, batches)

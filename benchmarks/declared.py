@@ -26,9 +26,14 @@ class Work:
     @property
     def batches(self) -> int | None:
         """Batches in an epoch, None where the stream has no end."""
-        if self.kind in ("weighted", "join"):
+        if self.kind in ("weighted", "join", "enter"):
             return None
         return math.ceil(self.rows / self.batch)
+
+    @property
+    def longest_epoch(self) -> int:
+        """How many slices an epoch may last that is run to its end: a permutation is to be charged to all of it."""
+        return 200 if self.kind == "order" else 16
 
     def full_batches(self, taken: int) -> float:
         """`taken` batches in units of full ones: the last batch of an epoch is short."""

@@ -15,7 +15,6 @@ from records import BenchRecord, CaseRecord, Entry, Slice
 
 SECONDS_PER_STRIDE = 0.001
 LONGEST_STRIDE = 4096
-LONGEST_EPOCH = 16
 DEAR_BEGINNING = 0.05
 
 
@@ -66,7 +65,7 @@ def set_pace(seconds: float, warm_up: Slice, work: Work) -> Pace:
     stride = min(max(int(SECONDS_PER_STRIDE / max(steady, 1e-7)), 1), LONGEST_STRIDE)
     # a first batch that is merely large, or a little late, is no dear beginning
     dear = first > 2 * steady and first - steady > DEAR_BEGINNING * seconds
-    affordable = work.batches is not None and first + work.batches * steady < LONGEST_EPOCH * seconds
+    affordable = work.batches is not None and first + work.batches * steady < work.longest_epoch * seconds
     return Pace(seconds, stride, whole=dear and affordable)
 
 

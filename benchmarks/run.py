@@ -9,13 +9,14 @@ import pathlib
 
 import w1
 import w4
+import w5
 import w7
 from environments import ENVIRONMENTS, OURS, ROOT
 from harness import measure
 from records import BenchRecord
 from render import page
 
-BENCHES = {bench.name: bench for module in (w1, w4, w7) for bench in module.BENCHES}
+BENCHES = {bench.name: bench for module in (w1, w4, w5, w7) for bench in module.BENCHES}
 
 
 def arguments() -> argparse.Namespace:

@@ -17,6 +17,8 @@ def make_source(work: Work) -> Array:
     """Make the weights of a weighted bench, the rows of any other."""
     if work.kind == "weighted":
         return np.random.default_rng(0).random(work.rows)
+    if work.kind in ("order", "enter"):
+        return np.empty(0)
     return make_rows(work)
 
 

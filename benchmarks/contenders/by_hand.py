@@ -11,6 +11,8 @@ from sources import Array, stand_in_model
 
 from contenders import Ways
 
+PERMUTED = 2 * 10**8
+
 
 def shuffled(work: Work, rows: Array) -> Epoch:
     """`perm = rng.permutation(n)`, then `X[perm[i:i+B]]`, one RandomState going on through all epochs."""
@@ -20,6 +22,20 @@ def shuffled(work: Work, rows: Array) -> Epoch:
         permutation = rng.permutation(work.rows)
         for start in range(0, work.rows, work.batch):
             yield rows[permutation[start : start + work.batch]]
+
+    return epoch
+
+
+def order(work: Work, _: Array) -> Epoch:
+    """`perm = rng.permutation(n)`, then `perm[i:i+B]`, one Generator (PCG64) going on through all epochs."""
+    if work.rows > PERMUTED:
+        raise MemoryError(f"a permutation of {work.rows:,} takes {8 * work.rows / 1e9:g} GB")
+    rng = np.random.default_rng(1)
+
+    def epoch() -> Iterator[Array]:
+        permutation = rng.permutation(work.rows)
+        for start in range(0, work.rows, work.batch):
+            yield permutation[start : start + work.batch]
 
     return epoch
 
@@ -101,5 +117,6 @@ WAYS: Ways = {
     "shuffled": {"by hand": shuffled},
     "in_order": {"slices": slices, "slice copies": slice_copies},
     "weighted": {"table + search": table_search},
+    "order": {"permutation": order},
     "join": {"list + concatenate": list_concatenate, "preallocated": preallocated, "reused by hand": reused},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -54,6 +55,35 @@ def weighted_plan(work: Work, weights: Array) -> Epoch:
     return lambda: iter(source.batch_indices_iterator(work.batch, shuffle=SEED))
 
 
+class Numbers(data_source.RandomAccessDataSource):
+    """Any number of samples that are their own indices, so that nothing but the order costs time."""
+
+    def samples_by_indices_nomapping(self, indices: Array) -> tuple[Array]:
+        """Return the indices."""
+        return (indices,)
+
+
+def order(work: Work, _: Array) -> Epoch:
+    """`source.batch_indices_iterator(B, shuffle=7)`: a plan from a seed."""
+    source = Numbers(work.rows)
+    return lambda: iter(source.batch_indices_iterator(work.batch, shuffle=SEED))
+
+
+def entered(work: Work, _: Array) -> Epoch:
+    """`source.batch_iterator(B, shuffle=7)`, then `load_state_dict(state)` and `next`."""
+    source = Numbers(work.rows)
+    state = source.batch_iterator(work.batch, shuffle=SEED).state_dict()
+    positions = np.random.default_rng(0).integers(0, work.rows // work.batch, 4096).tolist()
+
+    def epoch() -> Iterator[object]:
+        for position in itertools.cycle(positions):
+            batches = source.batch_iterator(work.batch, shuffle=SEED)
+            batches.load_state_dict({**state, "position": position})
+            yield next(batches)
+
+    return epoch
+
+
 def joined(work: Work, results: Array) -> Epoch:
     """`ds.batch_map_concat(model, B)`: the joined array is made anew each time."""
     source = data_source.ArrayDataSource([np.arange(work.rows)])
@@ -83,5 +113,7 @@ WAYS: Ways = {
     "shuffled": {"batchup": shuffled, "batchup, plan": planned},
     "in_order": {"batchup": in_order, "batchup, views": views},
     "weighted": {"batchup": weighted, "batchup, plan": weighted_plan},
+    "order": {"batchup": order},
+    "enter": {"batchup": entered},
     "join": {"batchup": joined, "batchup, out=": joined_into},
 }
