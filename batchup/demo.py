@@ -20,6 +20,7 @@ Array = NDArray[Any]
 SEED = 1234
 BATCH_SIZE = 64
 CHECKPOINT = Path("batchup-demo.npz")
+BESIDE = CHECKPOINT.with_suffix(".part.npz")
 SAVE_EVERY = 10
 
 
@@ -96,9 +97,8 @@ def augment(batch_X: Array, batch_y: Array, rng: np.random.Generator) -> tuple[A
 
 def save(network: Network, epoch: int, state: dict[str, Any]) -> None:
     """Write a checkpoint beside its name, then give it its name: it is whole, or it is not there."""
-    beside = CHECKPOINT.with_suffix(".part.npz")
-    np.savez(beside, *network.parameters(), run=json.dumps({"epoch": epoch, "state": state}))
-    beside.replace(CHECKPOINT)
+    np.savez(BESIDE, *network.parameters(), run=json.dumps({"epoch": epoch, "state": state}))
+    BESIDE.replace(CHECKPOINT)
 
 
 def load(network: Network) -> tuple[int, Any]:
@@ -138,6 +138,7 @@ def main(epochs: int = 15, resume: bool = False) -> float:
                 if batches.position % SAVE_EVERY == 0:
                     save(network, epoch, batches.state_dict())
     CHECKPOINT.unlink(missing_ok=True)
+    BESIDE.unlink(missing_ok=True)
 
     def evaluate(batch_X: Array, batch_y: Array) -> list[float]:
         _, p = network.forward(batch_X)
