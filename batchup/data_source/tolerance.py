@@ -64,12 +64,12 @@ class Ledger:
             ) from last.exception
 
 
-def read_tolerantly(source: WalkedDataSource, chunk: Any, walker: Walk) -> Iterator[Any]:
-    """Return the batch of a chunk of one batch, without the samples that fail or with others in their place."""
+def read_tolerantly(source: WalkedDataSource, chunk: Any, walker: Walk) -> tuple[Iterator[Any], Any]:
+    """Return the batch of a chunk of one batch, and the chunk: without the samples that fail, or with others."""
     policy, position, behind = walker.walk.policy, walker.step, place_behind(chunk)
     while True:
         try:
-            return iter([next(source._read(chunk, walker.walk))])
+            return iter([next(source._read(chunk, walker.walk))]), chunk
         except BadSamplesError as bad:
             rows = np.array(sorted(bad.rows), np.intp)
             if policy.on_error == "raise":

@@ -239,7 +239,10 @@ class Walk:
                 )
             begin = perf_counter()
             self._taken += batch_count(chunk)
-            batches = read_tolerantly(source, chunk, self) if tolerant else source._read(chunk, walk)
+            if tolerant:
+                batches, chunk = read_tolerantly(source, chunk, self)
+            else:
+                batches = source._read(chunk, walk)
             walk.clock.gathering += perf_counter() - begin
             yield batches if walk.tail != "pad" else _masked(batches, chunk)
             count = min(count * GROWTH, most)
