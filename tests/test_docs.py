@@ -119,6 +119,18 @@ def test_tutorial_is_the_demo() -> None:
     assert own == {
         "data = datasets.load_digits()",
         "X, y = (data.images.astype(np.float32) / 16, data.target)",
+        "digits = ArrayDataSource([X[train], y[train]], sampler=sampler)",
+        "train_ds = digits.map(augment)",
         "epochs = 4",
+        "for epoch in range(epochs):",
+        "with tqdm(islice(batches, n_batches), f'epoch {epoch + 1:2d}/{epochs}', n_batches) as bar:",
         "np.add.at(counts, (y[test], predicted), 1)",
+        "batches = train_ds.batch_iterator(BATCH_SIZE, shuffle=SEED, epoch=4)",
+        "for batch_X, batch_y in islice(batches, 20):",
+        "network.train(batch_X, batch_y, rate=0.01)",
+        "save(network, 4, batches.state_dict())",
+        "other = Network()",
+        "epoch, state = load(other)",
+        "resumed = train_ds.batch_iterator(BATCH_SIZE, shuffle=SEED, epoch=epoch)",
+        "resumed.load_state_dict(state)",
     }
