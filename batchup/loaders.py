@@ -143,12 +143,19 @@ def replay(ds: Any, state: dict[str, Any], **keywords: Any) -> Any:
     plan = state.get("plan") if isinstance(state, dict) else None
     if not isinstance(plan, dict) or not plan.keys() >= {"batch_size", "order", "epoch", "tail"}:
         raise StateError("expected a dict from state_dict()")
-    order = str(plan["order"])
-    if order != "in order" and not order.startswith("seed "):
-        raise StateError(f"a batch whose order came from a {order} cannot be replayed: pass an int seed as shuffle")
-    shuffle = int(order.removeprefix("seed ")) if order != "in order" else None
+    shuffle = _shuffle_of(str(plan["order"]))
     batches = ds.batch_iterator(plan["batch_size"], shuffle=shuffle, epoch=plan["epoch"], tail=plan["tail"], **keywords)
     batches.load_state_dict(state)
     for batch in batches:
         return batch
     raise StateError("the state points behind the last batch")
+
+
+def _shuffle_of(order: str) -> int | None:
+    """Return what was passed as shuffle, from how a state names it."""
+    if order == "in order":
+        return None
+    seed = order.removeprefix("seed ")
+    if seed == order or not seed.isdecimal():
+        raise StateError(f"a batch whose order came from {order!r} cannot be replayed: pass an int seed as shuffle")
+    return int(seed)

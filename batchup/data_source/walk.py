@@ -177,7 +177,7 @@ class Walk:
         """Return the state of having handed out `position` batches."""
         state = {
             "version": VERSION,
-            "plan": self._plan(),
+            "plan": dict(self._plan()),
             "position": position * self.walk.world_size,
             "world_size": self.walk.world_size,
         }

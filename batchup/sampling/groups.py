@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import integer_array
-from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.errors import InvalidValueError
 from batchup.sampling.abstract import StreamSampler, check_subset, map_positions
 from batchup.sampling.classes import checked_classes, checked_subset
 from batchup.sampling.listed import ListedStream
@@ -184,7 +184,7 @@ class BucketSampler(_ListingSampler):
         else:
             edges = self.bucket_edges
             if (np.diff(edges) <= 0).any():
-                raise InvalidTypeError(f"bucket_edges must ascend, got {edges.tolist()}")
+                raise InvalidValueError(f"bucket_edges must ascend, got {edges.tolist()}")
         bucket = np.searchsorted(edges, self._of, "left")
         self._members = np.argsort(bucket, kind="stable")
         sizes = np.bincount(bucket, minlength=len(edges) + 1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup.errors import LengthError
 from batchup.sampling.classes import checked_classes, checked_subset
 from batchup.sampling.order import Key, Order
 from batchup.sampling.passes import PassSampler
@@ -44,6 +45,11 @@ class StratifiedSampler(PassSampler):
         self.y = checked_classes(y)
         self.indices = checked_subset(indices, len(self.y))
         super().__init__(self.y if self.indices is None else self.y[self.indices], repeats, self.indices)
+
+    def _check_length(self, length: int) -> bool:
+        if len(self.y) != length:
+            raise LengthError(f"expected one class per sample, got {len(self.y)} for {length} samples")
+        return True
 
     def _prepare(self, classes: NDArray[np.intp]) -> None:
         _, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
