@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,10 @@ def augment(batch_X: Array, batch_y: Array, rng: np.random.Generator) -> tuple[A
 
 def save(network: Network, epoch: int, state: dict[str, Any]) -> None:
     """Write a checkpoint beside its name, then give it its name: it is whole, or it is not there."""
-    np.savez(BESIDE, *network.parameters(), run=json.dumps({"epoch": epoch, "state": state}))
+    with BESIDE.open("wb") as file:
+        np.savez(file, *network.parameters(), run=json.dumps({"epoch": epoch, "state": state}))
+        file.flush()
+        os.fsync(file.fileno())
     BESIDE.replace(CHECKPOINT)
 
 

@@ -82,7 +82,7 @@ class ChoiceDataSource(MemberSource):
         return _InTurn(streams, self._turns(walk, {}))
 
     def _read(self, chunk: ChoiceBatch, walk: Pass) -> Iterator[Any]:
-        return self._random_access_members()[chunk.ds_index]._read(chunk.sample_indices, walk)
+        return self._random_access_members()[chunk.ds_index]._read(chunk.sample_indices, walk.member(chunk.ds_index))
 
     def _public_indices(self, chunk: ChoiceBatch) -> ChoiceBatch:
         member = self._random_access_members()[chunk.ds_index]

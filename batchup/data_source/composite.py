@@ -88,7 +88,8 @@ class CompositeDataSource(MemberSource):
         return _SideBySide([m._one_rank(walk.member(i)) for i, m in enumerate(members)], self.trim)
 
     def _read(self, chunk: list[Any], walk: Pass) -> Iterator[Any]:
-        parts = [m._read(part, walk) for m, part in zip(self._random_access_members(), chunk, strict=True)]
+        members = enumerate(self._random_access_members())
+        parts = [m._read(part, walk.member(i)) for (i, m), part in zip(members, chunk, strict=True)]
         return map(self._join, zip(*parts, strict=True))
 
     def _public_indices(self, chunk: list[Any]) -> list[Any]:

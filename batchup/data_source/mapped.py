@@ -171,7 +171,7 @@ class MapDataSource(WalkedDataSource):
                     raise
                 bad[row] = error
         if bad:
-            raise BadSamplesError(name_of(self.fn), bad)
+            raise BadSamplesError(f"map {getattr(self.fn, '__qualname__', repr(self.fn))}", bad)
         return checked_result(stack_samples(samples), self.fn, batch) if rows else batch
 
     def _by_indices(self, batch: Any) -> Any:

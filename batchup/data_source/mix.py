@@ -247,7 +247,7 @@ class _Member:
     def __init__(self, source: Any, start: int, walk: Pass, again: bool) -> None:
         self._source = source
         self._start = start
-        self._walk = replace(walk, batch_size=1, tail="short")
+        self._walk = replace(walk, batch_size=1, tail="short", _members={})
         self._samples = int(source.num_samples()) if again else None
         self.restart(0)
 

@@ -76,6 +76,7 @@ class Pass:
     path: tuple[int, ...] = ()
     policy: Policy = Policy()
     clock: Clock = field(default_factory=Clock, compare=False)
+    _members: dict[int, Pass] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def drawn(self) -> bool:
@@ -84,8 +85,10 @@ class Pass:
 
     def member(self, number: int) -> Pass:
         """Return the pass over a member source: seeded orders differ from member to member."""
-        order = self.order.member(number) if isinstance(self.order, Key) else self.order
-        return replace(self, order=order, path=(*self.path, number))
+        if number not in self._members:
+            order = self.order.member(number) if isinstance(self.order, Key) else self.order
+            self._members[number] = replace(self, order=order, path=(*self.path, number), _members={})
+        return self._members[number]
 
     def key(self, seed: int | None) -> Key | None:
         """Return the key of this place in the tree: under `seed`, or else under that of the order."""

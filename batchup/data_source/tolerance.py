@@ -146,8 +146,9 @@ def _without(chunk: Any, rows: NDArray[np.intp]) -> Any:
 
 def _noted(error: Exception, walker: Walk, chunk: Any) -> Exception:
     """Return an error that tells which batch, or which samples of it, it belongs to."""
-    if walker.walk.policy.trace and hasattr(error, "add_note"):
+    if walker.walk.policy.trace:
         rows = range(len(first_leaf(chunk)))
         shown = ", ".join(str(sample_index(chunk, row)) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
-        error.add_note(f"in epoch {walker.walk.epoch}, batch {walker.step}, samples {shown}")
+        note = f"in epoch {walker.walk.epoch}, batch {walker.step}, samples {shown}"
+        error.__notes__ = [*getattr(error, "__notes__", []), note]  # what add_note does, also before Python 3.11
     return error
