@@ -15,7 +15,11 @@ class Represented:
     def __repr__(self) -> str:
         fields = []
         for parameter in inspect.signature(type(self)).parameters.values():
-            name = parameter.name if hasattr(self, parameter.name) else f"_{parameter.name}"
+            if parameter.kind is parameter.VAR_KEYWORD:
+                given = getattr(self, f"_{parameter.name}", {})
+                fields += [f"{key}={brief(value)}" for key, value in given.items()]
+                continue
+            name = getattr(type(self), "_kept_as", {}).get(parameter.name, parameter.name)
             if hasattr(self, name) and getattr(self, name) is not parameter.default:
                 fields.append(f"{parameter.name}={brief(getattr(self, name))}")
         return f"{type(self).__name__}({', '.join(fields)})"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from batchup._repr import Represented
-from batchup.data_source import BatchIterator, coerce_data_source
+from batchup.data_source import BatchIterator, IteratorDataSource, coerce_data_source
 from batchup.data_source.door import OwnDataSource
+from batchup.data_source.passes import as_pass
+from batchup.data_source.states import parsed
 from batchup.errors import InvalidTypeError, StateError
 from batchup.sampling.order import Shuffle, whole_number
 
@@ -56,11 +58,12 @@ class Loader(Represented):
         self.batch_size = batch_size
         self.shuffle = shuffle
         self._own = isinstance(self.data, OwnDataSource) and self.data._outsider() is None
-        self._epoch = whole_number(keywords.pop("epoch", 0), "epoch")
+        self._epoch = whole_number(keywords.get("epoch", 0), "epoch")
         self._keywords = keywords
         self._current: BatchIterator | None = None
         self._resumed: BatchIterator | None = None
-        self._iterator(self._epoch)  # wrong arguments are errors here, not at the first batch
+        if self._own:
+            self._iterator(self._epoch)  # wrong arguments are errors here, not at the first batch
 
     @property
     def epoch(self) -> int:
@@ -72,20 +75,33 @@ class Loader(Represented):
             self._current, self._resumed = self._resumed, None
             return self._current
         if self._current is not None:
+            if isinstance(self.data, IteratorDataSource):
+                raise InvalidTypeError(
+                    "an iterator can be gone through once: give the loader a callable that makes one"
+                )
             self._epoch += 1
         self._current = self._iterator(self._epoch)
         return self._current
 
     def __len__(self) -> int:
-        return len(self._iterator(self._epoch))
+        if self._own:
+            return len(self._iterator(self._epoch))
+        keywords = {"shuffle": self.shuffle, **self._keywords}
+        batches = self.data._num_steps(as_pass(self.batch_size), keywords)
+        if isinstance(batches, int):
+            return batches
+        raise InvalidTypeError(f"the number of batches is {'not known' if batches is None else 'infinite'}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the epoch under way stands; see `BatchIterator.state_dict`."""
-        current = self._resumed or self._current or self._iterator(self._epoch)
+        current = self._resumed if self._resumed is not None else self._current
+        if current is None:
+            current = self._iterator(self._epoch)
         return {"epoch": self._epoch, "iterator": current.state_dict()}
 
     def load_state_dict(self, state: Any) -> None:
         """Make the next ``iter()`` go on where a state was taken; see `BatchIterator.load_state_dict`."""
+        state = parsed(state)
         if not isinstance(state, dict) or not state.keys() >= {"epoch", "iterator"}:
             raise StateError("expected a dict from the state_dict() of a loader")
         epoch = whole_number(state["epoch"], "the epoch of a state")
@@ -139,6 +155,7 @@ def replay(ds: Any, state: dict[str, Any], **keywords: Any) -> Any:
     >>> next(batches), replay(ds, state)
     ((array([1, 2]),), (array([1, 2]),))
     """
+    state = parsed(state)
     state = state.get("iterator", state) if isinstance(state, dict) else state
     plan = state.get("plan") if isinstance(state, dict) else None
     if not isinstance(plan, dict) or not plan.keys() >= {"batch_size", "order", "epoch", "tail"}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,7 @@ def joined(batches: list[Any]) -> list[Any]:
     flat = [columns for columns in flat if any(columns)]
     if len({len(columns) for columns in flat}) > 1:
         return flat
-    return [sum(column, []) for column in zip(*flat, strict=True)]
+    return [list(chain.from_iterable(column)) for column in zip(*flat, strict=True)]
 
 
 @settings(deadline=None, max_examples=100)

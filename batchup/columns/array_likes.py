@@ -73,9 +73,14 @@ class IndexedColumn:
         """Read by single ints; if that fails too, let the error of the array index stand."""
         try:
             batch = self._stack(indices)
-        except Exception:  # noqa: BLE001  whatever it is, the first error says more
-            raise error from None
-        self._one_by_one = len(indices) > 0
+        except MemoryError:
+            raise
+        except Exception as other:
+            refused = isinstance(other, (TypeError, ValueError, LookupError, NotImplementedError))
+            if refused or not isinstance(error, TypeError):
+                raise error from None  # it says more
+            raise other from None  # arrays are not taken at all; this is about a sample
+        self._one_by_one = isinstance(error, TypeError) and len(indices) > 0
         return batch
 
     def _stack(self, indices: NDArray[np.intp]) -> NDArray[Any]:
@@ -128,7 +133,7 @@ def as_column(data: Any) -> Column:
         if data.ndim == 0:
             raise InvalidTypeError("an array of samples must have at least 1 dimension, got a 0-dimensional one")
         return array_column(data)
-    if callable(getattr(data, "gather", None)) and not hasattr(data, "__dlpack__"):  # a tensor's gather differs
+    if callable(getattr(data, "gather", None)) and not _gathers_otherwise(data):
         return GatherColumn(data)
     if isinstance(data, list):
         return _list_column(data)
@@ -139,9 +144,14 @@ def as_column(data: Any) -> Column:
     return IndexedColumn(data)
 
 
+def _gathers_otherwise(data: Any) -> bool:
+    """Return whether `gather` means something else here: tensors have one, and so have the columns of polars."""
+    return hasattr(data, "__dlpack__") or type(data).__module__.partition(".")[0] == "polars"
+
+
 def as_integers(indices: Indices) -> NDArray[np.intp]:
-    """Return indices as an array: what users bring is never asked for a slice."""
-    return np.arange(indices.start, indices.stop) if isinstance(indices, slice) else indices
+    """Return indices as an array of its own: what users bring is never asked for a slice, and may sort in place."""
+    return np.arange(indices.start, indices.stop, dtype=np.intp) if isinstance(indices, slice) else indices.copy()
 
 
 def stack(samples: Iterable[Any]) -> NDArray[Any]:

@@ -154,11 +154,11 @@ class AbstractDataSource(Represented):
     def _check_pass(self, walk: Pass) -> None:
         """Raise if this tree cannot make the pass that was asked for."""
 
-    def _entered(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterable[Any]:
+    def _enter_pass(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterable[Any]:
         """Return the batches of a pass, as a walk that can be left and entered anywhere if the source allows it."""
-        return self._batches(walk, keywords)
+        return self._batches_of_pass(walk, keywords)
 
-    def _batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+    def _batches_of_pass(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         """Return the batches of a pass; outsiders are given just the keywords that the user wrote."""
         return iter(self.batch_iterator(walk.batch_size, **keywords))
 

@@ -67,13 +67,15 @@ class ArrayDataSource(RandomAccessDataSource):
         include_indices: bool = False,
     ) -> None:
         self.data = data
-        self._names = _checked_names(data, include_indices)
-        self._columns = _as_columns(data)
-        self._readers = list(map(_reader, self._columns))
-        super().__init__(_common_length(self._labels(), self._columns), indices, repeats, sampler, include_indices)
+        self._column_names = _checked_names(data, include_indices)
+        self._take_columns()
+        super().__init__(
+            _common_length(self._labels(), self._gathered_columns), indices, repeats, sampler, include_indices
+        )
 
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
-        length = min(self._lengths())
+        self._refresh()
+        length = min(self._column_lengths())
         if isinstance(indices, (int, np.integer)):
             return take_sample(self.samples_by_indices_nomapping([indices]), 0)
         if isinstance(indices, slice):
@@ -81,47 +83,52 @@ class ArrayDataSource(RandomAccessDataSource):
         return next(self._cut(self._gather(checked_indices(indices, length), copy=True), 1))
 
     def _index_batches(self, walk: Pass) -> IndexStream:
-        if _common_length(self._labels(), self._columns) < self._length:
-            raise LengthError(f"the data shrank from {self._length} to {min(self._lengths())} samples")
+        self._refresh()
+        if _common_length(self._labels(), self._gathered_columns) < self._source_length:
+            raise LengthError(f"the data shrank from {self._source_length} to {min(self._column_lengths())} samples")
         return super()._index_batches(walk)
 
-    def _read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
+    def _read_chunk(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
         if type(self).samples_by_indices_nomapping is not ArrayDataSource.samples_by_indices_nomapping:
-            return super()._read(chunk, walk)
-        indices = chunk.indices if self._checked else checked_indices(chunk.indices, min(self._lengths()))
+            return super()._read_chunk(chunk, walk)
+        length = self._source_length if self._indices_checked else min(self._column_lengths())
+        indices = chunk.indices if self._indices_checked else checked_indices(chunk.indices, length)
         try:
             columns = self._gather(indices, walk.copy)
         except Exception as error:
             if not walk.policy.tolerant:
                 raise
-            columns = retried(lambda rows: self._gather(rows, True), chunk.array(), error)
+            parts = retried(lambda rows: self._gather(rows, True), checked_indices(chunk.array(), length), error)
+            columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         walk.clock.samples += len(chunk)
         for column in columns:
             walk.clock.bytes += getattr(column, "nbytes", 0)
         return self._cut(columns, chunk.count)
 
-    def _lengths(self) -> tuple[int, ...]:
-        return tuple([len(column) for column in self._columns])
+    def _column_lengths(self) -> tuple[int, ...]:
+        return tuple([len(column) for column in self._gathered_columns])
 
     def _batch_keys(self) -> Any:
-        return None if self._names is None else tuple(self._names)
+        return None if self._column_names is None else tuple(self._column_names)
 
     def _sample_bytes(self, walk: Pass) -> int | None:
-        if not all(column.cheap for column in self._columns):
+        if not all(column.cheap for column in self._gathered_columns):
             return None
         if walk.order is None and not walk.copy and isinstance(self.sampler, StandardSampler):
             return 0  # views
-        return sum(math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in self._columns)
+        return sum(
+            math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in self._gathered_columns
+        )
 
     def _gather(self, indices: Indices, copy: bool) -> list[Any]:
         """Return the samples of every column at `indices`, which are known to be good."""
         if isinstance(indices, slice) and not copy:
-            columns = [column.view(indices) for column in self._columns]
+            columns = [column.view(indices) for column in self._gathered_columns]
         else:
             samples = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
             columns = [
                 column.gather(indices) if ring is None else column.gather(indices, ring.empty(samples))
-                for column, ring in self._readers
+                for column, ring in self._column_readers
             ]
         if self.include_indices:
             columns.insert(0, IndexChunk(indices).array())
@@ -134,23 +141,38 @@ class ArrayDataSource(RandomAccessDataSource):
             batches = iter((tuple(columns),))
         else:
             batches = zip(*[c.reshape(count, len(c) // count, *c.shape[1:]) for c in columns], strict=True)
-        return batches if self._names is None else map(self._as_dict, batches)
+        return batches if self._column_names is None else map(self._as_dict, batches)
 
     def _as_dict(self, batch: tuple[Any, ...]) -> dict[str, Any]:
-        assert self._names is not None
-        return dict(zip(self._names, batch, strict=True))
+        assert self._column_names is not None
+        return dict(zip(self._column_names, batch, strict=True))
+
+    def _take_columns(self) -> None:
+        self._taken_from = _members(self.data)
+        self._gathered_columns = [as_column(column) for column in self._taken_from]
+        self._column_readers = list(map(_reader, self._gathered_columns))
+
+    def _refresh(self) -> None:
+        """Take the columns anew if the user put others into `data`."""
+        members = _members(self.data)
+        same = len(members) == len(self._taken_from)
+        if not same or any(a is not b for a, b in zip(members, self._taken_from, strict=True)):
+            self._take_columns()
 
     def _labels(self) -> list[str]:
         keys = self.data if isinstance(self.data, dict) else range(len(self.data))
         return [f"data[{key!r}]" for key in keys]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_columns", "_readers")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_gathered_columns", "_column_readers", "_taken_from")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._columns = _as_columns(self.data)
-        self._readers = list(map(_reader, self._columns))
+        self._take_columns()
 
 
 def _checked_names(data: Any, include_indices: bool) -> list[str] | None:
@@ -170,8 +192,8 @@ def _checked_names(data: Any, include_indices: bool) -> list[str] | None:
     return ["index", *data] if include_indices else list(data)
 
 
-def _as_columns(data: list[Any] | dict[str, Any]) -> list[Column]:
-    return [as_column(column) for column in (data.values() if isinstance(data, dict) else data)]
+def _members(data: list[Any] | dict[str, Any]) -> list[Any]:
+    return list(data.values() if isinstance(data, dict) else data)
 
 
 def _reader(column: Column) -> tuple[Column, BufferRing | None]:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from batchup.data_source.passes import Pass
-from batchup.errors import InvalidTypeError
+from batchup.errors import InvalidTypeError, StateError, UnsupportedError
 
 if TYPE_CHECKING:
     from batchup.data_source.tolerance import SampleError
@@ -34,7 +34,7 @@ class BatchIterator(Iterator[Any]):
     3 (array([0, 1, 2, 3]),) 1
     """
 
-    __slots__ = ("_batches", "_count_batches", "_count_samples", "_outsider", "_position", "_walk", "_walker")
+    __slots__ = ("_batches", "_count_batches", "_count_samples", "_failed", "_position", "_walk", "_walker")
 
     def __init__(
         self,
@@ -49,19 +49,27 @@ class BatchIterator(Iterator[Any]):
         self._count_batches = count_batches
         self._count_samples = count_samples
         self._position = 0
+        self._failed = False
 
     def __next__(self) -> Any:
         begin = perf_counter()
         try:
             batch = next(self._batches)
+        except StopIteration:
+            self.close()
+            raise
         except BaseException:
-            self.close()  # at the end, and after an error: there is no going on with a hole in the epoch
+            self._failed = True
+            self.close()  # there is no going on with a hole in the epoch
             raise
         self._position += 1
         self._walk.clock.waits.append(perf_counter() - begin)
         if not self._position % _SETTLE:
             self._walk.clock.settle()
         return batch
+
+    def __bool__(self) -> bool:
+        return True
 
     def __len__(self) -> int:
         length = self._count_batches()
@@ -77,7 +85,10 @@ class BatchIterator(Iterator[Any]):
     @property
     def num_samples(self) -> Count:
         """Number of samples in the whole pass: `numpy.inf` if it never ends, None if it is not known."""
-        return self._count_samples()
+        try:
+            return self._count_samples()
+        except UnsupportedError:  # a source, or a sampler, that does not tell
+            return None
 
     @property
     def padded(self) -> bool:
@@ -115,7 +126,13 @@ class BatchIterator(Iterator[Any]):
         >>> [batch.tolist() for (batch,) in again] == [batch.tolist() for (batch,) in batches]
         True
         """
-        state: dict[str, Any] = self._resumable().state_dict(self._position)
+        walker = self._resumable()
+        if self._failed and self._walk.drawn:
+            raise StateError(
+                "the order came from a generator, which has gone past the batch that failed: take states before, or "
+                "pass an int seed as shuffle"
+            )
+        state: dict[str, Any] = walker.state_dict(self._position)
         return state
 
     def load_state_dict(self, state: Any) -> None:
@@ -134,6 +151,7 @@ class BatchIterator(Iterator[Any]):
         """
         walker = self._resumable()
         self._position = walker.load_state_dict(state)
+        self._failed = False
         self._batches = iter(walker)
 
     def _resumable(self) -> Any:

@@ -61,10 +61,13 @@ def batch_map_concat(
     """
     joined: JoinedArrays | None = None
     expected = batch_iter.num_samples if isinstance(batch_iter, BatchIterator) else None
+    batches_to_come = _bar_total(batch_iter)
     for batch, result in _results(func, batch_iter, progress_iter_func, n_batches, prepend_args):
         parts = _named(result, _as_array)
         if joined is None:
-            joined = JoinedArrays(length(batch), _rows_to_come(length(batch), n_batches, expected), out)
+            joined = JoinedArrays(
+                length(batch), _rows_to_come(length(batch), n_batches, batches_to_come, expected), out
+            )
         joined.append(parts)
     return None if joined is None else joined.result()
 
@@ -122,13 +125,14 @@ def batch_map_mean(
     return unnamed({key: total / samples for key, total in totals.items()})
 
 
-def _rows_to_come(batch_rows: int, n_batches: int | None, expected: Any) -> Any:
+def _rows_to_come(batch_rows: int, wanted: int | None, batches: int | None, samples: Any) -> Any:
     """Return how many rows to set memory aside for; None if that cannot be told."""
-    if n_batches is None:
-        return expected
-    if expected is None or expected == math.inf:
-        return batch_rows * min(n_batches, _MOST_BATCHES)
-    return min(batch_rows * n_batches, expected)
+    known = [batch_rows * count for count in (wanted, batches) if count is not None]
+    if samples is not None and samples != math.inf:
+        known.append(samples)
+    elif wanted is not None and batches is None:
+        known.append(batch_rows * _MOST_BATCHES)
+    return min(known, default=None)
 
 
 def unnamed(results: dict[Any, Any]) -> Any:

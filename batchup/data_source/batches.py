@@ -22,7 +22,7 @@ def call(function: Callable[..., Any], batch: Any, before: Sequence[Any] = (), *
 def arrays(batch: Any) -> Iterator[Any]:
     """Yield the arrays of a batch, in order.
 
-    >>> list(arrays(([1], {'a': 2}, (3,))))
+    >>> list(arrays((1, {'a': 2}, (3,))))
     [1, 2, 3]
     """
     if isinstance(batch, dict):
@@ -31,7 +31,10 @@ def arrays(batch: Any) -> Iterator[Any]:
         yield batch
         return
     for part in batch:
-        yield from arrays(part)
+        if isinstance(part, list):
+            yield part  # a batch may be a list of arrays; a list in a batch stands for an array
+        else:
+            yield from arrays(part)
 
 
 def samples_in(array: Any) -> int | None:

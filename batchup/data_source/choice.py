@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchup.data_source.abstract import UNKNOWN, AbstractDataSource
 from batchup.data_source.batch_iterator import Count
@@ -14,6 +15,7 @@ from batchup.data_source.choice_batch import ChoiceBatch
 from batchup.data_source.members import MemberSource
 from batchup.data_source.passes import Pass
 from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.sampling import num_batches
 from batchup.sampling.order import Key, generator_state, raw_state, set_generator_state
 from batchup.sampling.streams import IndexStream
 
@@ -81,19 +83,25 @@ class ChoiceDataSource(MemberSource):
         streams = [m._one_rank(walk.member(i)) for i, m in enumerate(self._random_access_members())]
         return _InTurn(streams, self._turns(walk, {}))
 
-    def _read(self, chunk: ChoiceBatch, walk: Pass) -> Iterator[Any]:
-        return self._random_access_members()[chunk.ds_index]._read(chunk.sample_indices, walk.member(chunk.ds_index))
+    def _read_chunk(self, chunk: ChoiceBatch, walk: Pass) -> Iterator[Any]:
+        return self._random_access_members()[chunk.ds_index]._read_chunk(
+            chunk.sample_indices, walk.member(chunk.ds_index)
+        )
 
     def _public_indices(self, chunk: ChoiceBatch) -> ChoiceBatch:
         member = self._random_access_members()[chunk.ds_index]
         return ChoiceBatch(member._public_indices(chunk.sample_indices), chunk.ds_index)
 
     def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
-        members = [m._batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
+        members = [m._batches_of_pass(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
         return _in_turn(members, self._turns(walk, keywords))
 
     def _turns(self, walk: Pass, keywords: Mapping[str, Any]) -> Turns:
         shares = self._shares(walk, keywords) if self.stratified else [None]
+        for i, member in enumerate(self.datasets):
+            if self.stratified and shares[i] is None:
+                samples = member.num_samples(**keywords)  # who knows better how many batches that makes?
+                shares[i] = samples if samples in (None, math.inf) else num_batches(int(samples), walk.batch_size)
         finite = None not in shares and math.inf not in shares
         return Turns(len(self.datasets), [int(share or 0) for share in shares] if finite else None, walk)
 
@@ -135,8 +143,10 @@ class Turns:
         self._order = walk.order
         self._before: Any = None
         self._number = -1
-        self._round: list[int] = []
+        self._round: NDArray[Any] = np.empty(0, np.intp)
         self._at = 0
+        self._counted = 0
+        self._turns_had = np.zeros(members, np.int64)
 
     @property
     def exhaustive(self) -> bool:
@@ -150,29 +160,34 @@ class Turns:
                 self._begin_round(self._number + 1)
             if self._at == len(self._round):
                 return None
-        turn = self._round[self._at]
+        turn = int(self._round[self._at])
         self._at += 1
         return turn
 
-    def of_round(self, number: int) -> list[int]:
+    def of_round(self, number: int) -> NDArray[Any]:
         """Return the members in the order of a round."""
         generator = self._order.generator(number) if isinstance(self._order, Key) else self._order
         if self._shares is None:
-            return list(range(self._members) if generator is None else generator.permutation(self._members).tolist())
+            turns = np.arange(self._members) if generator is None else generator.permutation(self._members)
+            return np.asarray(turns)
         if generator is None:
-            return _spread(self._shares)
-        turns = np.repeat(np.arange(self._members), self._shares)
+            return _spread(self._shares).astype(np.min_scalar_type(self._members))
+        turns = np.repeat(np.arange(self._members, dtype=np.min_scalar_type(self._members)), self._shares)
         generator.shuffle(turns)
-        return list(turns.tolist())
+        return turns
 
     def seek(self, number: int) -> list[int]:
         """Go behind so many turns; return how many of them each member had."""
         size = self._members if self._shares is None else max(1, sum(self._shares))
         rounds, at = (number // size, number % size) if self._shares is None else (0, min(number, size))
-        self._begin_round(rounds)
-        self._at = min(at, len(self._round))
-        turns = np.bincount(np.array(self._round[: self._at], np.intp), minlength=self._members)
-        return [rounds + int(n) for n in turns]
+        if rounds != self._number:
+            self._begin_round(rounds)
+        if at < self._counted:
+            self._counted, self._turns_had = 0, np.zeros(self._members, np.int64)
+        at = min(at, len(self._round))
+        self._turns_had += np.bincount(self._round[self._counted : at], minlength=self._members)
+        self._at = self._counted = at
+        return [rounds + int(n) for n in self._turns_had]
 
     def state(self, back: int) -> Any:
         """Return what `restore` needs, as JSON."""
@@ -192,6 +207,7 @@ class Turns:
         if self._order is not None and not isinstance(self._order, Key):
             self._before = raw_state(self._order)
         self._number, self._round, self._at = number, self.of_round(number), 0
+        self._counted, self._turns_had = 0, np.zeros(self._members, np.int64)
 
 
 class _InTurn(IndexStream):
@@ -241,15 +257,15 @@ def _in_turn(members: list[Iterator[Any]], turns: Turns) -> Iterator[Any]:
             return
 
 
-def _spread(shares: list[int]) -> list[int]:
+def _spread(shares: list[int]) -> NDArray[np.intp]:
     """Return each member's number as often as it has batches, spread evenly over the epoch."""
     most = max(shares)
     steps, members = [], []
     for member, share in enumerate(shares):
         # floor((t share + 1/4) / most) in whole numbers; at step 0 all begin
-        given = (4 * np.arange(most) * share + 1) // (4 * most) if most else np.empty(0, np.int64)
+        given = (4 * np.arange(most, dtype=np.int64) * share + 1) // (4 * max(most, 1))
         grown = np.flatnonzero(np.diff(given, prepend=-1) > 0) if share else np.empty(0, np.intp)
         steps.append(grown)
         members.append(np.full(len(grown), member))
     order = np.lexsort((np.concatenate(members), np.concatenate(steps)))
-    return [int(member) for member in np.concatenate(members)[order]]
+    return np.concatenate(members)[order]

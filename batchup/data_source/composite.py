@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from batchup.data_source.abstract import UNKNOWN, AbstractDataSource
@@ -11,6 +12,8 @@ from batchup.data_source.batches import flatten as flatten_batches
 from batchup.data_source.batches import length, trim
 from batchup.data_source.members import MemberSource, least
 from batchup.data_source.passes import Pass
+from batchup.data_source.tolerance import read_all
+from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling.chunks import chunk_length
 from batchup.sampling.chunks import trim as cut_to
@@ -87,16 +90,19 @@ class CompositeDataSource(MemberSource):
             return _SideBySide([m._index_batches(walk.member(i)) for i, m in enumerate(members)], self.trim)
         return _SideBySide([m._one_rank(walk.member(i)) for i, m in enumerate(members)], self.trim)
 
-    def _read(self, chunk: list[Any], walk: Pass) -> Iterator[Any]:
+    def _read_chunk(self, chunk: list[Any], walk: Pass) -> Iterator[Any]:
         members = enumerate(self._random_access_members())
-        parts = [m._read(part, walk.member(i)) for (i, m), part in zip(members, chunk, strict=True)]
+        if walk.policy.tolerant:
+            reads = [partial(_read_one, m, part, walk.member(i)) for (i, m), part in zip(members, chunk, strict=True)]
+            return iter((self._join(read_all([(read, None) for read in reads])),))
+        parts = [m._read_chunk(part, walk.member(i)) for (i, m), part in zip(members, chunk, strict=True)]
         return map(self._join, zip(*parts, strict=True))
 
     def _public_indices(self, chunk: list[Any]) -> list[Any]:
         return [m._public_indices(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
 
     def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
-        members = [m._batches(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
+        members = [m._batches_of_pass(walk.member(i), keywords) for i, m in enumerate(self.datasets)]
         return map(self._join, zip(*members, strict=False))
 
     def _batch_keys(self) -> Any:
@@ -126,6 +132,10 @@ class CompositeDataSource(MemberSource):
         if len(indices) != len(self.datasets):
             raise InvalidValueError(f"expected {len(self.datasets)} entries, one per member, got {len(indices)}")
         return indices
+
+
+def _read_one(member: WalkedDataSource, chunk: Any, walk: Pass) -> Any:
+    return next(member._read_chunk(chunk, walk))
 
 
 class _SideBySide(IndexStream):

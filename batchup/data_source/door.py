@@ -81,10 +81,10 @@ class OwnDataSource(AbstractDataSource):
         walk = as_pass(batch_size, shuffle, epoch, tail, shard, copy, on_error, max_errors, trace)
         self._check_pass(walk)
         return BatchIterator(
-            self._entered(walk, keywords),
+            self._enter_pass(walk, keywords),
             walk,
             lambda: self._num_steps(walk, keywords),
-            lambda: self.num_samples(**keywords),
+            lambda: self.num_samples() if outsider is None else self.num_samples(**keywords),
         )
 
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.batch_iterator import Count
-from batchup.data_source.batches import call, checked_result, length, name_of, stack_samples, take_sample
+from batchup.data_source.batches import call, checked_result, length, name_of, stack_samples, take_sample, trim
 from batchup.data_source.passes import Pass
 from batchup.data_source.tolerance import BadSamplesError
 from batchup.data_source.walk import WalkedDataSource, outsider_in
 from batchup.errors import InvalidTypeError
-from batchup.sampling.chunks import batch_count, first_leaf
+from batchup.sampling.chunks import batch_count, branch, first_leaf
 from batchup.sampling.order import Key, whole_number
 from batchup.sampling.streams import IndexStream
 
@@ -75,11 +75,12 @@ class MapDataSource(WalkedDataSource):
         self.seed = None if seed is None else whole_number(seed, "seed")
         self.per_sample = bool(per_sample)
         self._rng = _rng_parameter(fn)
+        self._nothing: Any = None  # an empty batch as `fn` would make it, known after the first one
         self._stage: int = source._stage + 1 if isinstance(source, MapDataSource) else 0
 
     @property
     def is_random_access(self) -> bool:
-        return self.source.is_random_access and outsider_in(self.source) is None
+        return self.source.is_random_access
 
     def num_samples(self, **kwargs: Any) -> Count:
         return self.source.num_samples(**kwargs)
@@ -115,31 +116,31 @@ class MapDataSource(WalkedDataSource):
     def _index_batches(self, walk: Pass) -> IndexStream:
         return self._walked()._index_batches(walk)
 
-    def _read(self, chunk: Any, walk: Pass) -> Iterator[Any]:
+    def _read_chunk(self, chunk: Any, walk: Pass) -> Iterator[Any]:
         leaf = first_leaf(chunk)
         size = len(leaf) // batch_count(chunk)
         places = (leaf.cut(i * size, (i + 1) * size).places for i in range(batch_count(chunk)))
-        return self._map(self._walked()._read(chunk, walk), places, walk)
+        return self._map(self._walked()._read_chunk(chunk, walk), places, walk, branch(chunk))
 
     def _public_indices(self, chunk: Any) -> Any:
         return self._walked()._public_indices(chunk)
 
-    def _lengths(self) -> tuple[int, ...]:
-        return self._walked()._lengths()
+    def _column_lengths(self) -> tuple[int, ...]:
+        return self._walked()._column_lengths()
 
     def _sample_bytes(self, walk: Pass) -> int | None:
         return self._walked()._sample_bytes(walk)
 
-    def _structure(self) -> str:
+    def _plan_structure(self) -> str:
         seed = "" if self.seed is None else f", seed={self.seed}"
-        return f"Map({self._walked()._structure()}{seed}{', per_sample' if self.per_sample else ''})"
+        return f"Map({self._walked()._plan_structure()}{seed}{', per_sample' if self.per_sample else ''})"
 
     def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
-        return self._map(self.source._batches(walk, keywords), None, walk)
+        return self._map(self.source._batches_of_pass(walk, keywords), None, walk)
 
-    def _map(self, batches: Iterator[Any], places: Iterator[Any] | None, walk: Pass) -> Iterator[Any]:
+    def _map(self, batches: Iterator[Any], places: Iterator[Any] | None, walk: Pass, branch: int = 0) -> Iterator[Any]:
         key = self._key(walk)
-        chance = None if key is None or self._rng is None else Chance(key, self._stage)
+        chance = None if key is None or self._rng is None else Chance(key, self._stage, branch)
         count = 0
         for batch in batches:
             begin = perf_counter()
@@ -171,8 +172,13 @@ class MapDataSource(WalkedDataSource):
                     raise
                 bad[row] = error
         if bad:
-            raise BadSamplesError(f"map {getattr(self.fn, '__qualname__', repr(self.fn))}", bad)
-        return checked_result(stack_samples(samples), self.fn, batch) if rows else batch
+            stage = f"map {getattr(self.fn, '__qualname__', repr(self.fn))}"
+            raise BadSamplesError({row: (stage, error) for row, error in bad.items()})
+        if not rows:
+            return batch if self._nothing is None else self._nothing
+        result = checked_result(stack_samples(samples), self.fn, batch)
+        self._nothing = trim(result, 0)
+        return result
 
     def _by_indices(self, batch: Any) -> Any:
         if self._rng is not None and self._rng.default is inspect.Parameter.empty:
@@ -195,12 +201,13 @@ class MapDataSource(WalkedDataSource):
 class Chance:
     """Generators for the places of an epoch: a Philox under one key, whose counter begins with the place."""
 
-    def __init__(self, key: Key, stage: int) -> None:
+    def __init__(self, key: Key, stage: int, branch: int) -> None:
         self._key = key.seeds(_MAP, stage).generate_state(2, np.uint64)
+        self._branch = branch
 
     def at(self, place: int) -> np.random.Generator:
         """Return the generator of a place."""
-        return np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, place, 0]))
+        return np.random.Generator(np.random.Philox(key=self._key, counter=[0, self._branch, place, 0]))
 
 
 def _first(where: Any, count: int) -> int:

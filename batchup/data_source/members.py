@@ -27,24 +27,25 @@ class MemberSource(WalkedDataSource):
 
     @property
     def is_random_access(self) -> bool:
-        return all(m.is_random_access and outsider_in(m) is None for m in self.datasets)
+        return all(member.is_random_access for member in self.datasets)
 
     def _outsider(self) -> AbstractDataSource | None:
         return next((found for member in self.datasets if (found := outsider_in(member)) is not None), None)
 
     def _check_pass(self, walk: Pass) -> None:
+        super()._check_pass(walk)
         for i, member in enumerate(self.datasets):
             member._check_pass(walk.member(i))
 
-    def _structure(self) -> str:
-        members = ", ".join(member._structure() for member in self._random_access_members())
+    def _plan_structure(self) -> str:
+        members = ", ".join(member._plan_structure() for member in self._random_access_members())
         return f"{type(self).__name__}({self._options()}: {members})"
 
     def _options(self) -> str:
         raise NotImplementedError
 
-    def _lengths(self) -> tuple[int, ...]:
-        return tuple([length for member in self._random_access_members() for length in member._lengths()])
+    def _column_lengths(self) -> tuple[int, ...]:
+        return tuple([length for member in self._random_access_members() for length in member._column_lengths()])
 
     def _sample_bytes(self, walk: Pass) -> int | None:
         sizes = [member._sample_bytes(walk) for member in self._random_access_members()]

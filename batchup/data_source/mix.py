@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import numbers
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -17,14 +19,14 @@ from batchup.data_source.batches import merged, take_sample
 from batchup.data_source.mapped import MapDataSource
 from batchup.data_source.passes import Pass
 from batchup.data_source.random_access import RandomAccessDataSource
-from batchup.data_source.tolerance import BadSamplesError
+from batchup.data_source.tolerance import read_all
 from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 from batchup.sampling import num_batches
 from batchup.sampling.chunks import IndexChunk
+from batchup.sampling.classes import spread_offsets
 from batchup.sampling.streams import IndexStream
 
-_FINEST = 10_000
 _LONGEST = 1_000_000
 
 
@@ -65,8 +67,8 @@ class MixDataSource(WalkedDataSource):
         for i, source in enumerate(sources):
             if not _has_flat_indices(source):
                 raise InvalidTypeError(
-                    f"a mix takes sources whose samples have one index each (array sources, maps of them, mixes); "
-                    f"number {i} is {type(source).__name__}"
+                    "a mix takes sources that are drawn sample by sample, with one index each (array sources, maps of "
+                    f"them, mixes); number {i} is {type(source).__name__}"
                 )
         if stop not in ("first", "all"):
             raise InvalidValueError(f"stop must be 'first' or 'all', got {stop!r}")
@@ -109,6 +111,7 @@ class MixDataSource(WalkedDataSource):
         return
 
     def _check_pass(self, walk: Pass) -> None:
+        super()._check_pass(walk)
         for i, source in enumerate(self.sources):
             source._check_pass(walk.member(i))
 
@@ -128,16 +131,15 @@ class MixDataSource(WalkedDataSource):
     def _index_batches(self, walk: Pass) -> IndexStream:
         return _MixStream(self.sources, self._starts, self._pattern, walk, self.stop == "all", self.num_samples())
 
-    def _read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
+    def _read_chunk(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
         indices, places = chunk.array(), chunk.places()
-        parts = []
         by_source = self._by_source(indices)
-        for i, rows in by_source:
+
+        def reading(i: int, rows: NDArray[np.intp]) -> Callable[[], Any]:
             part = IndexChunk(indices[rows] - self._starts[i], 1, places[rows])
-            try:
-                parts.append(next(self.sources[i]._read(part, walk.member(i))))
-            except BadSamplesError as bad:
-                raise BadSamplesError(bad.stage, {int(rows[row]): error for row, error in bad.rows.items()}) from None
+            return lambda: next(self.sources[i]._read_chunk(part, walk.member(i)))
+
+        parts = read_all([(reading(i, rows), rows) for i, rows in by_source])
         return iter((merged(parts, np.concatenate([rows for _, rows in by_source])),))
 
     def _public_indices(self, chunk: IndexChunk) -> Any:
@@ -146,14 +148,14 @@ class MixDataSource(WalkedDataSource):
     def _batch_keys(self) -> Any:
         return self.sources[0]._batch_keys()
 
-    def _lengths(self) -> tuple[int, ...]:
-        return tuple([length for source in self.sources for length in source._lengths()])
+    def _column_lengths(self) -> tuple[int, ...]:
+        return tuple([length for source in self.sources for length in source._column_lengths()])
 
     def _sample_bytes(self, walk: Pass) -> int | None:
         return None
 
-    def _structure(self) -> str:
-        members = ", ".join(source._structure() for source in self.sources)
+    def _plan_structure(self) -> str:
+        members = ", ".join(source._plan_structure() for source in self.sources)
         return f"MixDataSource(weights={self.weights}, stop={self.stop!r}: {members})"
 
     def _by_source(self, indices: NDArray[np.intp]) -> list[tuple[int, NDArray[np.intp]]]:
@@ -169,7 +171,8 @@ class Pattern:
     def __init__(self, counts: Sequence[int]) -> None:
         self.counts = counts
         self.period = sum(counts)
-        turns = np.concatenate([(np.arange(n) + 0.5) / n for n in counts])
+        first = spread_offsets(len(counts))
+        turns = np.concatenate([(np.arange(n) + begin) / n for n, begin in zip(counts, first, strict=True)])
         members = np.repeat(np.arange(len(counts)), counts)
         self._members = members[np.argsort(turns, kind="stable")]
         self._places = [np.flatnonzero(self._members == member) for member in range(len(counts))]
@@ -237,8 +240,12 @@ class _MixStream(IndexStream):
             member.stream.restore(part)
 
     def at(self, place: int, like: Any) -> IndexChunk:
-        owner = next(i for i in range(len(self._members)) if len(self._pattern.rows(i, place, place + 1)))
-        return IndexChunk(self._members[owner].at(self._pattern.count(owner, place)), 1, place)
+        numbers = range(len(self._members))
+        # the one whose turn it is, or else, where an order is drawn and its has not been yet, any other
+        for i in sorted(numbers, key=lambda i: not len(self._pattern.rows(i, place, place + 1))):
+            with contextlib.suppress(LookupError):
+                return IndexChunk(self._members[i].at(self._pattern.count(i, place)), 1, place)
+        raise LookupError("nothing has been drawn yet")
 
 
 class _Member:
@@ -247,14 +254,18 @@ class _Member:
     def __init__(self, source: Any, start: int, walk: Pass, again: bool) -> None:
         self._source = source
         self._start = start
-        self._walk = replace(walk, batch_size=1, tail="short", _members={})
+        self._walk = replace(walk, batch_size=1, tail="short")
         self._samples = int(source.num_samples()) if again else None
         self.restart(0)
 
     def restart(self, cycle: int) -> None:
         """Begin the source's samples for the so-manieth time; a seeded order differs each time."""
         self.cycle = cycle
-        self.stream: IndexStream = self._source._index_batches(self._walk.member(cycle) if cycle else self._walk)
+        self.stream = self._begun(cycle)
+
+    def _begun(self, cycle: int) -> IndexStream:
+        stream: IndexStream = self._source._index_batches(self._walk.member(cycle) if cycle else self._walk)
+        return stream
 
     def take(self, count: int) -> NDArray[np.intp]:
         """Return the numbers of the next `count` samples."""
@@ -264,7 +275,7 @@ class _Member:
             if chunk is None:
                 self.restart(self.cycle + 1)
                 continue
-            taken.append(chunk.array())
+            taken.append(checked_indices(chunk.array(), self._source._flat_length()))
             count -= len(chunk)
         return np.concatenate(taken) + self._start
 
@@ -277,23 +288,31 @@ class _Member:
 
     def at(self, turn: int) -> NDArray[np.intp]:
         """Return the number of a sample by its turn."""
-        indices: NDArray[np.intp] = self.stream.at(turn, None).array() + self._start
-        return indices
+        cycle, turn = divmod(turn, self._samples) if self._samples else (0, turn)
+        stream = self.stream if cycle == self.cycle else self._begun(cycle)
+        indices = checked_indices(stream.at(turn, None).array(), self._source._flat_length())
+        return indices + self._start
 
 
 def _has_flat_indices(source: Any) -> bool:
     if isinstance(source, MapDataSource):
         return _has_flat_indices(source.source)
-    return isinstance(source, (RandomAccessDataSource, MixDataSource))
+    return isinstance(source, (RandomAccessDataSource, MixDataSource)) and source._cuttable
 
 
 def _proportions(weights: Sequence[Any], members: int) -> list[int]:
     """Return whole numbers in the proportion of the weights."""
     if len(weights) != members or members == 0:
         raise LengthError(f"expected one weight for each of {members} sources, got {len(weights)}")
-    if not all(isinstance(w, (int, float, np.integer, np.floating)) and math.isfinite(w) and w > 0 for w in weights):
+    if not all(isinstance(w, numbers.Real) and math.isfinite(w) and float(w) > 0 for w in weights):
         raise InvalidValueError(f"weights must be positive numbers, got {list(weights)}")
-    total = sum(Fraction(w).limit_denominator(_FINEST) for w in weights)
-    shares = [(Fraction(w).limit_denominator(_FINEST) / total).limit_denominator(_FINEST) for w in weights]
-    period = min(math.lcm(*(share.denominator for share in shares)), _LONGEST)
-    return [max(1, round(share * period)) for share in shares]
+    exact = [Fraction(str(weight)) for weight in weights]  # as written: 0.1 is a tenth
+    scale = math.lcm(*(weight.denominator for weight in exact))
+    counts = [int(weight * scale) for weight in exact]
+    shared = math.gcd(*counts)
+    counts = [count // shared for count in counts]
+    if sum(counts) <= _LONGEST:
+        return counts
+    if min(counts) * _LONGEST < sum(counts):
+        raise InvalidValueError(f"weights may differ by a factor of {_LONGEST:,} at most, got {list(weights)}")
+    return [round(count * _LONGEST / sum(counts)) for count in counts]

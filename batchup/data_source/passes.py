@@ -64,6 +64,8 @@ class Pass:
         What to do about samples that cannot be read.
     clock : Clock
         Counts what is read and how long it takes; shared by all the sources of the tree.
+    indices_only : bool
+        Whether this source itself is asked for indices; so a subclass that overrides that may ask its base class.
     """
 
     batch_size: int
@@ -76,7 +78,8 @@ class Pass:
     path: tuple[int, ...] = ()
     policy: Policy = Policy()
     clock: Clock = field(default_factory=Clock, compare=False)
-    _members: dict[int, Pass] = field(default_factory=dict, compare=False, repr=False)
+    indices_only: bool = False
+    _members: dict[int, Pass] = field(default_factory=dict, compare=False, repr=False, init=False)
 
     @property
     def drawn(self) -> bool:
@@ -87,7 +90,7 @@ class Pass:
         """Return the pass over a member source: seeded orders differ from member to member."""
         if number not in self._members:
             order = self.order.member(number) if isinstance(self.order, Key) else self.order
-            self._members[number] = replace(self, order=order, path=(*self.path, number), _members={})
+            self._members[number] = replace(self, order=order, path=(*self.path, number), indices_only=False)
         return self._members[number]
 
     def key(self, seed: int | None) -> Key | None:

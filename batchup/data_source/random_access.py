@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
 
 from batchup._indices import checked_indices
 from batchup.data_source.batch_iterator import Count
+from batchup.data_source.batches import merged
 from batchup.data_source.passes import Pass
+from batchup.data_source.tolerance import retried
 from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 from batchup.sampling import AbstractSampler, StandardSampler, SubsetSampler
@@ -41,6 +45,8 @@ class RandomAccessDataSource(WalkedDataSource):
         or a number of weights does not fit `length`.
     """
 
+    _kept_as: ClassVar[dict[str, str]] = {"length": "_source_length"}
+
     def __init__(
         self,
         length: int,
@@ -49,10 +55,19 @@ class RandomAccessDataSource(WalkedDataSource):
         sampler: AbstractSampler | None = None,
         include_indices: bool = False,
     ) -> None:
-        self._length = whole_number(length, "length")
+        self._source_length = whole_number(length, "length")
         self.include_indices = bool(include_indices)
-        self.sampler = _chosen_sampler(self._length, indices, repeats, sampler)
-        self._checked = self.sampler._check_length(self._length)
+        self.sampler = _chosen_sampler(self._source_length, indices, repeats, sampler)
+
+    @property
+    def sampler(self) -> AbstractSampler:
+        """Decides which samples are drawn, in what order."""
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, sampler: AbstractSampler) -> None:
+        self._indices_checked = sampler._check_length(self._source_length)
+        self._sampler = sampler
 
     @property
     def is_random_access(self) -> bool:
@@ -69,7 +84,7 @@ class RandomAccessDataSource(WalkedDataSource):
 
     def _flat_length(self) -> int:
         """Return the number of samples that there are indices for."""
-        return self._length
+        return self._source_length
 
     def _outsider(self) -> None:
         """Return None: batchup makes the batches itself."""
@@ -84,29 +99,40 @@ class RandomAccessDataSource(WalkedDataSource):
     def _cuttable(self) -> bool:
         return self.sampler._cuttable
 
-    def _structure(self) -> str:
-        return f"{type(self).__name__}({self._length}, {self.sampler._structure()})"
+    def _plan_structure(self) -> str:
+        return f"{type(self).__name__}({self._source_length}, {self.sampler._plan_structure()})"
 
     def _index_batches(self, walk: Pass) -> IndexStream:
-        if type(self).batch_indices_iterator is WalkedDataSource.batch_indices_iterator:
-            return self.sampler._stream(walk.batch_size, walk.order)
-        generator = walk.order if walk.drawn else None
-        shuffle = walk.order.generator() if isinstance(walk.order, Key) else walk.order
+        if walk.indices_only or type(self).batch_indices_iterator is WalkedDataSource.batch_indices_iterator:
+            return self.sampler._stream_of_pass(walk.batch_size, walk.order)
+
+        def begin() -> Iterator[Any]:
+            shuffle = walk.order.generator() if isinstance(walk.order, Key) else walk.order
+            return iter(self.batch_indices_iterator(walk.batch_size, shuffle=shuffle))
+
         return ForeignStream(
-            lambda: iter(self.batch_indices_iterator(walk.batch_size, shuffle=shuffle)),
-            lambda indices: IndexChunk(checked_indices(indices, self._length)),
-            generator,  # type: ignore[arg-type]
+            begin,
+            lambda indices: IndexChunk(checked_indices(indices, self._source_length)),
+            walk.order if walk.drawn else None,  # type: ignore[arg-type]
         )
 
-    def _read(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
+    def _read_chunk(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
         walk.clock.samples += len(chunk)
-        return iter((self.samples_by_indices_nomapping(self._public_indices(chunk)),))
+        indices = self._public_indices(chunk)
+        try:
+            batch = self.samples_by_indices_nomapping(indices)
+        except Exception as error:
+            if not walk.policy.tolerant:
+                raise
+            parts = retried(self.samples_by_indices_nomapping, indices, error)
+            batch = merged(parts, np.arange(len(indices)))
+        return iter((batch,))
 
     def _public_indices(self, chunk: IndexChunk) -> Any:
-        return chunk.array() if self._checked else checked_indices(chunk.indices, self._length)
+        return chunk.array() if self._indices_checked else checked_indices(chunk.indices, self._source_length)
 
-    def _lengths(self) -> tuple[int, ...]:
-        return (self._length,)
+    def _column_lengths(self) -> tuple[int, ...]:
+        return (self._source_length,)
 
     def _sample_bytes(self, walk: Pass) -> int | None:
         return None

@@ -44,13 +44,19 @@ def shortened(text: str, length: int = 240) -> str:
     return f"{text[:length]}...#{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
+def parsed(state: Any) -> Any:
+    """Return a state, read from JSON if it comes as text."""
+    if not isinstance(state, (str, bytes)):
+        return state
+    try:
+        return json.loads(state)
+    except ValueError as error:
+        raise StateError(f"the state is no valid JSON; is it cut off? {error}") from None
+
+
 def checked_state(state: Any, plan: dict[str, Any]) -> dict[str, Any]:
     """Return a state; an error unless it belongs to `plan`, saying what differs."""
-    if isinstance(state, (str, bytes)):
-        try:
-            state = json.loads(state)
-        except ValueError as error:
-            raise StateError(f"the state is no valid JSON; is it cut off? {error}") from None
+    state = parsed(state)
     if not isinstance(state, dict) or not state.keys() >= _KEYS:
         missing = sorted(_KEYS - state.keys()) if isinstance(state, dict) else type(state).__name__
         raise StateError(f"expected a dict from state_dict(), got one without {missing}" if missing else "empty state")

@@ -101,6 +101,7 @@ class ShardStream(IndexStream):
             self._steps_known //= walk.world_size
         self._cuttable = cuttable
         self._step = 0
+        self._over = False
         self._first: list[Any] | None = None
 
     def ready(self) -> int:
@@ -108,6 +109,8 @@ class ShardStream(IndexStream):
 
     def take(self, count: int) -> Any:
         walk = self._walk
+        if self._over:
+            return None
         step, self._step = self._step, self._step + 1
         if self._steps_known is not None:
             if step < self._steps_known:
@@ -120,6 +123,7 @@ class ShardStream(IndexStream):
         whole = not self._cuttable or all(chunk_length(batch) == walk.batch_size for batch in batches)
         if len(batches) == walk.world_size and whole:
             return batches[walk.rank]
+        self._over = True
         if not batches or walk.tail == "drop":
             return None
         return self._deal(batches) if self._cuttable else self._hand_round(batches)
@@ -159,15 +163,16 @@ class ShardStream(IndexStream):
 
     def seek(self, number: int) -> None:
         self._step = number
+        self._over = False
         if self._steps_known is None:
             self._stream.seek(number * self._walk.world_size)
 
     def state(self, back: int) -> Any:
         first = None if self._first is None else [chunk_state(batch) for batch in self._first]
-        return [self._stream.state(back * self._walk.world_size), first]
+        return [self._stream.state(back * self._walk.world_size), first, self._over]
 
     def restore(self, state: Any) -> None:
-        inner, first = state
+        inner, first, self._over = state
         self._stream.restore(inner)
         self._first = None if first is None else [chunk_from_state(batch) for batch in first]
 

@@ -62,7 +62,7 @@ class CallableDataSource(_HandedSource):
             return self.num_samples_fn(**{k: v for k, v in kwargs.items() if k not in OURS})
         return self.num_samples_fn
 
-    def _batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+    def _batches_of_pass(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         batches = self.batch_iterator_fn(walk.batch_size, **keywords)
         if not hasattr(batches, "__iter__"):
             raise InvalidTypeError(f"batch_iterator_fn must return an iterator, got {type(batches).__name__}")
@@ -97,7 +97,7 @@ class IteratorDataSource(_HandedSource):
     def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
         return math.inf if self.n_samples == math.inf else None
 
-    def _batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+    def _batches_of_pass(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         return iter(self.batch_iter)
 
 

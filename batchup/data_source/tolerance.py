@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,10 +31,9 @@ class SampleError(NamedTuple):
 class BadSamplesError(BatchUpError):
     """Some rows of a batch could not be read; caught by the walk, which knows what to do about it."""
 
-    def __init__(self, stage: str, rows: Mapping[int, Exception]) -> None:
-        super().__init__(stage, rows)
-        self.stage = stage
-        self.rows = dict(rows)
+    def __init__(self, rows: Mapping[int, tuple[str, Exception]]) -> None:
+        super().__init__(rows)
+        self.rows = dict(rows)  # row: stage, exception
 
 
 @dataclass
@@ -42,24 +41,29 @@ class Ledger:
     """The samples of a pass that could not be read, and how many of them are too many."""
 
     walk: Pass
-    samples: Any
+    count_samples: Callable[[], Any]
 
     def __post_init__(self) -> None:
         self.errors: list[SampleError] = []
+        self._failed: set[str] = set()
 
     def add(self, errors: list[SampleError]) -> None:
-        """Take note of errors; raise if there are more than the policy allows."""
+        """Take note of errors; raise if more samples failed than the policy allows."""
+        for error in errors:
+            # frames would keep the batches alive that were in work
+            error.exception.__traceback__ = error.exception.__context__ = None
+            self._failed.add(repr(error.sample_index))
         self.errors.extend(errors)
         allowed = self.walk.policy.max_errors
-        if allowed is None and self.walk.policy.on_error == "replace":
-            allowed = 1.0  # when every sample failed once there is none to put in their place
         if isinstance(allowed, float):
-            known = self.samples is not None and self.samples != math.inf
-            allowed = math.floor(allowed * (self.samples if known else max(self.walk.clock.samples, 1)))
-        if allowed is not None and len(self.errors) > allowed:
+            samples = self.count_samples()
+            known = samples is not None and samples != math.inf
+            so_far = (errors[-1].position + 1) * self.walk.batch_size if errors else 0
+            allowed = math.floor(allowed * (samples if known else so_far))
+        if allowed is not None and len(self._failed) > allowed:
             last = self.errors[-1]
             raise TooManyErrorsError(
-                f"{len(self.errors)} samples failed, which is more than max_errors={self.walk.policy.max_errors} "
+                f"{len(self._failed)} samples failed, which is more than max_errors={self.walk.policy.max_errors} "
                 f"allows; the last was sample {last.sample_index} in batch {last.position}: {last.exception!r}"
             ) from last.exception
 
@@ -67,41 +71,76 @@ class Ledger:
 def read_tolerantly(source: WalkedDataSource, chunk: Any, walker: Walk) -> tuple[Iterator[Any], Any]:
     """Return the batch of a chunk of one batch, and the chunk: without the samples that fail, or with others."""
     policy, position, behind = walker.walk.policy, walker.step, place_behind(chunk)
+    replaced, most = 0, most_replacements(source)
     while True:
         try:
-            return iter([next(source._read(chunk, walker.walk))]), chunk
+            return iter([next(source._read_chunk(chunk, walker.walk))]), chunk
         except BadSamplesError as bad:
             rows = np.array(sorted(bad.rows), np.intp)
             if policy.on_error == "raise":
-                error = bad.rows[int(rows[0])]
+                _, error = bad.rows[int(rows[0])]
                 raise _noted(error, walker, rows_of(chunk, rows[:1])) from error.__cause__
-            indices = [sample_index(chunk, row) for row in rows.tolist()]
-            found = zip(indices, rows.tolist(), strict=True)
             walker.ledger.add(
-                [SampleError(walker.walk.epoch, position, index, bad.stage, bad.rows[row]) for index, row in found]
+                [
+                    SampleError(walker.walk.epoch, position, sample_index(chunk, row), *bad.rows[row])
+                    for row in rows.tolist()
+                    if row < real_samples(chunk)
+                ]
             )
             if policy.on_error == "skip":
                 chunk = _without(chunk, rows)
-            else:
-                chunk = walker.with_others(chunk, rows, behind)
-                behind += len(rows)
+                continue
+            chunk = walker.with_others(chunk, rows, behind)
+            behind, replaced = behind + len(rows), replaced + len(rows)
+            if replaced > most:
+                raise TooManyErrorsError(
+                    f"batch {position} needs another sample for each that fails, and {replaced} failed in a row"
+                ) from bad.rows[int(rows[-1])][1]
         except Exception as error:  # noqa: BLE001  it is raised again, with a note
             raise _noted(error, walker, chunk) from error.__cause__
 
 
-def retried(read: Callable[[NDArray[np.intp]], list[Any]], indices: NDArray[np.intp], error: Exception) -> list[Any]:
-    """Read samples one by one after reading them together failed, to find out which are bad."""
+def most_replacements(source: WalkedDataSource) -> int:
+    """Return how many samples may fail in a row before there is no hope for a good one."""
+    samples = source.num_samples()
+    lengths = sum(source._column_lengths())
+    return lengths if samples is None or samples == math.inf else max(lengths, int(samples))
+
+
+def retried(read: Callable[[NDArray[np.intp]], Any], indices: NDArray[np.intp], error: Exception) -> list[Any]:
+    """Read samples one by one after reading them together failed; raise if some are bad, else return all."""
     if isinstance(error, MemoryError):
         raise error
-    parts, bad = [], {}
+    parts: list[Any] = []
+    bad: dict[int, tuple[str, Exception]] = {}
     for row in range(len(indices)):
         try:
             parts.append(read(indices[row : row + 1]))
+        except MemoryError:
+            raise
         except Exception as row_error:  # noqa: BLE001  whatever a user's column raises belongs to this sample
-            bad[row] = row_error
+            bad[row] = ("gather", row_error)
     if bad or not parts:
-        raise BadSamplesError("gather", bad) if bad else error
-    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+        raise BadSamplesError(bad) if bad else error
+    return parts
+
+
+def read_all(reads: Iterable[tuple[Callable[[], Any], NDArray[np.intp] | None]]) -> list[Any]:
+    """Read the parts of a batch; find all its bad rows before any is raised.
+
+    With each part come the rows of the batch that it makes up; None is all of them.
+    """
+    parts = []
+    bad: dict[int, tuple[str, Exception]] = {}
+    for read, rows in reads:
+        try:
+            parts.append(read())
+        except BadSamplesError as error:
+            for row, found in error.rows.items():
+                bad.setdefault(row if rows is None else int(rows[row]), found)
+    if bad:
+        raise BadSamplesError(bad)
+    return parts
 
 
 def place_behind(chunk: Any) -> int:
@@ -113,7 +152,7 @@ def place_behind(chunk: Any) -> int:
 def sample_index(chunk: Any, row: int) -> Any:
     """Return the index of the sample in a row, in the shape of the source's indices."""
     if isinstance(chunk, IndexChunk):
-        return int(chunk.array()[row])
+        return int(chunk.array()[row]) if row < len(chunk) else None
     if isinstance(chunk, list):
         return [sample_index(part, row) for part in chunk]
     return chunk._replace(sample_indices=sample_index(chunk.sample_indices, row))
@@ -121,7 +160,7 @@ def sample_index(chunk: Any, row: int) -> Any:
 
 def rows_of(chunk: Any, rows: NDArray[np.intp]) -> Any:
     """Return some rows of every part of a chunk of one batch."""
-    return each_part(chunk, lambda part: part.rows(rows))
+    return each_part(chunk, lambda part: part.rows(rows[rows < len(part)]))
 
 
 def put(chunk: Any, rows: NDArray[np.intp], others: Sequence[Any]) -> Any:
@@ -131,8 +170,9 @@ def put(chunk: Any, rows: NDArray[np.intp], others: Sequence[Any]) -> Any:
     if not isinstance(chunk, IndexChunk):
         return chunk._replace(sample_indices=put(chunk.sample_indices, rows, [o.sample_indices for o in others]))
     indices, places = chunk.array(), np.array(chunk.places())
-    indices[rows] = [other.array()[0] for other in others]
-    places[rows] = [other.places()[0] for other in others]
+    for row, other in zip(rows.tolist(), others, strict=True):
+        if row < len(chunk):
+            indices[row], places[row] = other.array()[0], other.places()[0]
     return IndexChunk(indices, 1, places, chunk.real)
 
 
@@ -150,5 +190,5 @@ def _noted(error: Exception, walker: Walk, chunk: Any) -> Exception:
         rows = range(len(first_leaf(chunk)))
         shown = ", ".join(str(sample_index(chunk, row)) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
         note = f"in epoch {walker.walk.epoch}, batch {walker.step}, samples {shown}"
-        error.__notes__ = [*getattr(error, "__notes__", []), note]  # what add_note does, also before Python 3.11
+        error.__dict__.setdefault("__notes__", []).append(note)  # what add_note does, also before Python 3.11
     return error

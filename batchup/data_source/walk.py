@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from time import perf_counter
 from typing import Any
@@ -19,7 +20,7 @@ from batchup.data_source.passes import Pass, as_pass
 from batchup.data_source.states import VERSION, checked_state, plan_of, step_at
 from batchup.data_source.steps import ShardStream, TailStream
 from batchup.data_source.tolerance import Ledger, put, read_tolerantly
-from batchup.errors import InvalidTypeError, LengthError, StateError, UnsupportedError
+from batchup.errors import InvalidTypeError, InvalidValueError, LengthError, StateError, UnsupportedError
 from batchup.sampling.chunks import batch_count, first_leaf, real_samples
 from batchup.sampling.order import Shuffle, generator_state, raw_state, set_generator_state
 from batchup.sampling.streams import IndexStream, index_batches
@@ -64,8 +65,8 @@ class WalkedDataSource(OwnDataSource):
         """
         self._require_random_access()
         check_keywords(type(self).__name__, None, {}, kwargs)
-        walk = as_pass(batch_size, shuffle, epoch, tail, shard)
-        return map(self._public_indices, index_batches(self._steps(walk)))
+        walk = replace(as_pass(batch_size, shuffle, epoch, tail, shard), indices_only=True)
+        return map(self._public_indices, index_batches(self._steps_of_pass(walk)))
 
     @abstractmethod
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
@@ -75,13 +76,15 @@ class WalkedDataSource(OwnDataSource):
     def samples_by_indices(self, indices: Any) -> Any:
         """Return the batch of samples at `indices` of what is sampled from: positions in the subset, if any."""
 
-    def _batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
+    def _batches_of_pass(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         if makes_its_own(self):
             return iter(self.batch_iterator(walk.batch_size, **keywords))
-        return iter(self._entered(walk, keywords))
+        return iter(self._enter_pass(walk, keywords))
 
-    def _entered(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterable[Any]:
-        return Walk(self, walk) if self.is_random_access else self._stream_batches(walk, keywords)
+    def _enter_pass(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterable[Any]:
+        if self.is_random_access and self._outsider() is None:
+            return Walk(self, walk)
+        return self._stream_batches(walk, keywords)
 
     def _stream_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         """Return the batches of a pass over a tree that is not random access."""
@@ -97,7 +100,7 @@ class WalkedDataSource(OwnDataSource):
         """Return the index batches of a pass on one rank, in chunks that `read` takes. Draws nothing."""
 
     @abstractmethod
-    def _read(self, chunk: Any, walk: Pass) -> Iterator[Any]:
+    def _read_chunk(self, chunk: Any, walk: Pass) -> Iterator[Any]:
         """Return the batches of a chunk; what lies in arrays is read before this returns."""
 
     @abstractmethod
@@ -105,7 +108,7 @@ class WalkedDataSource(OwnDataSource):
         """Return the indices of a chunk that holds one batch, as users see them."""
 
     @abstractmethod
-    def _lengths(self) -> tuple[int, ...]:
+    def _column_lengths(self) -> tuple[int, ...]:
         """Return the number of samples in each column of the tree, as it is now."""
 
     @abstractmethod
@@ -113,7 +116,7 @@ class WalkedDataSource(OwnDataSource):
         """Return the bytes to copy for one sample, None if samples are not to be read ahead of need."""
 
     @abstractmethod
-    def _structure(self) -> str:
+    def _plan_structure(self) -> str:
         """Return what an order depends on, apart from the keywords of `batch_iterator`, in a line."""
 
     def _one_rank(self, walk: Pass) -> IndexStream:
@@ -122,14 +125,15 @@ class WalkedDataSource(OwnDataSource):
             return self._index_batches(walk)
         return TailStream(lambda: self._index_batches(walk), walk)
 
-    def _steps(self, walk: Pass) -> IndexStream:
+    def _steps_of_pass(self, walk: Pass) -> IndexStream:
         """Return the index batches of a pass on the rank that was asked for."""
         if walk.world_size == 1:
             return self._one_rank(walk)
-        whole: float | None = None
-        if self._cuttable and not walk.drawn:
-            samples = self.num_samples()
-            whole = samples if samples is None or samples == math.inf else samples // walk.batch_size
+        whole: Count = None
+        if not walk.drawn:
+            whole = self.num_samples() if self._cuttable else self._num_batches(walk, {})
+            if self._cuttable and whole is not None and whole != math.inf:
+                whole //= walk.batch_size
         return ShardStream(lambda: self._index_batches(walk), walk, whole, self._cuttable)
 
     def _num_steps(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
@@ -140,6 +144,11 @@ class WalkedDataSource(OwnDataSource):
             return whole
         step = walk.world_size * (walk.batch_size if self._cuttable else 1)
         return int(whole) // step if walk.tail == "drop" else -(-int(whole) // step)
+
+    def _check_pass(self, walk: Pass) -> None:
+        keys = self._batch_keys()
+        if walk.tail == "pad" and isinstance(keys, tuple) and "mask" in keys:
+            raise InvalidValueError("with tail='pad' the key 'mask' is taken: rename that column")
 
     def _require_random_access(self) -> None:
         if not self.is_random_access:
@@ -164,8 +173,8 @@ class Walk:
     def __init__(self, source: WalkedDataSource, walk: Pass) -> None:
         self.source = source
         self.walk = walk
-        self.ledger = Ledger(walk, source.num_samples())
-        self._stream = source._steps(walk)
+        self.ledger = Ledger(walk, source.num_samples)
+        self._stream = source._steps_of_pass(walk)
         self._taken = 0
         self._known_plan: dict[str, Any] | None = None
         self._batches: Iterator[Any] = chain.from_iterable(self._chunks())
@@ -189,8 +198,9 @@ class Walk:
     def load_state_dict(self, state: Any) -> int:
         """Go to where a state was taken; return how many batches had been handed out there, on this rank."""
         state = checked_state(state, self._plan())
-        step = step_at(state["position"], self.walk.world_size, self._ended(state["position"]))
-        stream = self.source._steps(self.walk)
+        ended = self._ended(state["position"])
+        step = step_at(state["position"], self.walk.world_size, ended)
+        stream = self.source._steps_of_pass(self.walk)
         if self.walk.drawn:
             if state["world_size"] != self.walk.world_size:
                 raise StateError(
@@ -201,12 +211,12 @@ class Walk:
         else:
             stream.seek(step)
         self._stream, self._taken = stream, step
-        self._batches = chain.from_iterable(self._chunks())
+        self._batches = iter(()) if ended else chain.from_iterable(self._chunks())
         return step
 
     def _plan(self) -> dict[str, Any]:
         if self._known_plan is None:
-            self._known_plan = plan_of(self.source._structure(), self.source.num_samples(), self.walk)
+            self._known_plan = plan_of(self.source._plan_structure(), self.source.num_samples(), self.walk)
         return self._known_plan
 
     def _ended(self, position: int) -> bool:
@@ -228,21 +238,21 @@ class Walk:
 
     def _chunks(self) -> Iterator[Iterator[Any]]:
         source, walk = self.source, self.walk
-        lengths = source._lengths()
+        lengths = source._column_lengths()
         tolerant = walk.policy.tolerant
         most = 1 if tolerant or walk.tail == "pad" else _batches_ahead(source._sample_bytes(walk), walk.batch_size)
         count = 1
         while (chunk := self._stream.take(count)) is not None:
-            if source._lengths() != lengths:
+            if source._column_lengths() != lengths:
                 raise LengthError(
-                    f"the data changed its length during an epoch: from {lengths} to {source._lengths()} samples"
+                    f"the data changed its length during an epoch: from {lengths} to {source._column_lengths()} samples"
                 )
             begin = perf_counter()
             self._taken += batch_count(chunk)
             if tolerant:
                 batches, chunk = read_tolerantly(source, chunk, self)
             else:
-                batches = source._read(chunk, walk)
+                batches = source._read_chunk(chunk, walk)
             walk.clock.gathering += perf_counter() - begin
             yield batches if walk.tail != "pad" else _masked(batches, chunk)
             count = min(count * GROWTH, most)

@@ -80,37 +80,48 @@ class AbstractSampler(Represented):
     @property
     def _cuttable(self) -> bool:
         """Whether the epoch is a row of indices that may be cut into batches anywhere."""
-        return True
+        return False
 
     def _num_batches_generated(
         self, batch_size: int, order: Order = None, whole_only: bool = False
     ) -> int | float | None:
         """Return the number of batches in an epoch: `numpy.inf` if it never ends, None if it is not known."""
-        generated = self.num_indices_generated()
+        try:
+            generated = self.num_indices_generated()
+        except UnsupportedError:
+            return None
         if generated == math.inf:
             return generated
         return int(generated) // batch_size if whole_only else num_batches(int(generated), batch_size)
 
-    def _structure(self) -> str:
+    def _plan_structure(self) -> str:
         """Return what the order depends on in a line: the `repr`, and a checksum of the arrays."""
-        if not hasattr(self, "_line"):
-            arrays = self._arrays()
+        if not hasattr(self, "_plan_line"):
             checksum = 0
-            for array in arrays:
-                checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, checksum)
-            self._line = f"{self!r}#{checksum:08x}" if arrays else repr(self)
-        return self._line
+            for array in self._plan_arrays():
+                same_everywhere = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+                checksum = zlib.crc32(same_everywhere.view(np.uint8).data, checksum)
+            self._plan_line = f"{self!r}#{checksum:08x}" if checksum else repr(self)
+        return self._plan_line
 
-    def _arrays(self) -> list[NDArray[Any]]:
-        """Return the arrays that the order depends on."""
-        return [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+    def _plan_arrays(self) -> list[NDArray[Any]]:
+        """Return the arrays that the order depends on, as far as batchup can know them."""
+        return []
 
-    def _stream(self, batch_size: int, order: Order) -> IndexStream:
+    def _stream_of_pass(self, batch_size: int, order: Order) -> IndexStream:
         """Return the stream of index batches that the walk over a data source takes."""
         return self._index_stream(batch_size, order)
 
     def _index_stream(self, batch_size: int, order: Order) -> IndexStream:
         """Return the stream that follows from what this sampler provides."""
+        defined = (
+            type(self).in_order_indices_batch_iterator if order is None else type(self).shuffled_indices_batch_iterator
+        )
+        if defined in (
+            AbstractSampler.in_order_indices_batch_iterator,
+            AbstractSampler.shuffled_indices_batch_iterator,
+        ):
+            defined(self, batch_size, *(() if order is None else (order,)))  # raises, and says what is not defined
         if order is None:
             return ForeignStream(lambda: iter(self.in_order_indices_batch_iterator(batch_size)), _as_chunk)
 
@@ -130,11 +141,18 @@ class StreamSampler(AbstractSampler):
     def shuffled_indices_batch_iterator(self, batch_size: int, shuffle_rng: Any) -> Iterator[NDArray[np.intp]]:
         return self._index_arrays(batch_size, as_order(shuffle_rng))
 
-    def _stream(self, batch_size: int, order: Order) -> IndexStream:
+    @property
+    def _cuttable(self) -> bool:
+        return True
+
+    def _stream_of_pass(self, batch_size: int, order: Order) -> IndexStream:
         iterator = "in_order_indices_batch_iterator" if order is None else "shuffled_indices_batch_iterator"
         if getattr(type(self), iterator) is not getattr(StreamSampler, iterator):
             return AbstractSampler._index_stream(self, batch_size, order)
         return self._index_stream(batch_size, order)
+
+    def _plan_arrays(self) -> list[NDArray[Any]]:
+        return [array for name, array in vars(self).items() if isinstance(array, np.ndarray) and name[0] != "_"]
 
     def _index_arrays(self, batch_size: int, order: Order) -> Iterator[NDArray[np.intp]]:
         stream = self._index_stream(whole_number(batch_size, "batch_size", 1), order)

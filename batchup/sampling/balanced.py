@@ -88,7 +88,7 @@ class BalancedBatchSampler(StreamSampler):
 
     def draw(self, generator: Generator) -> NDArray[np.intp]:
         """Return the indices of one batch."""
-        classes = generator.permutation(len(self._sizes))[: self.classes_per_batch]
+        classes = _some(generator, len(self._sizes), self.classes_per_batch)
         rows = [self._starts[c] + _some(generator, int(self._sizes[c]), self.samples_per_class) for c in classes]
         positions = self._members[np.concatenate(rows)]
         drawn: NDArray[np.intp] = positions if self.indices is None else self.indices[positions]
@@ -136,5 +136,11 @@ class _BalancedStream(IndexStream):
 
 def _some(generator: Any, n: int, k: int) -> NDArray[np.intp]:
     """Return k of n numbers: different ones, as far as there are enough."""
-    drawn: NDArray[np.intp] = np.concatenate([generator.permutation(n) for _ in range(-(-k // n))])[:k]
-    return drawn
+    if n < 4 * k:
+        drawn: NDArray[np.intp] = np.concatenate([generator.permutation(n) for _ in range(-(-k // n))])[:k]
+        return drawn
+    kept = np.empty(0, np.intp)
+    while len(kept) < k:  # few of many: draw, and leave out what came before
+        kept = np.concatenate([kept, (generator.random(k) * n).astype(np.intp)])
+        kept = kept[np.sort(np.unique(kept, return_index=True)[1])]
+    return kept[:k]

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from batchup.sampling.order import Key, Order, whole_number
 from batchup.sampling.passes import PassSampler
-from batchup.sampling.streams import Pass
+from batchup.sampling.permutation import seeded_permutation
+from batchup.sampling.streams import PassOrder
 
 
 class BlockShuffleSampler(PassSampler):
@@ -36,7 +37,7 @@ class BlockShuffleSampler(PassSampler):
     --------
     >>> sampler = BlockShuffleSampler(12, block_size=2, window=2)
     >>> [batch.tolist() for batch in sampler.shuffled_indices_batch_iterator(4, 1)]
-    [[5, 3, 4, 2], [11, 7, 10, 6], [9, 1, 8, 0]]
+    [[3, 2, 6, 7], [8, 9, 5, 4], [0, 10, 1, 11]]
     """
 
     def __init__(self, length: int, block_size: int, window: int, repeats: int = 1) -> None:
@@ -45,14 +46,62 @@ class BlockShuffleSampler(PassSampler):
         self.window = whole_number(window, "window", 1)
         super().__init__(self.length, repeats)
 
-    def _positions(self, order: Order, number: int) -> Pass:
+    def _positions(self, order: Order, number: int) -> PassOrder:
         if order is None:
             return range(self.length)
-        generator = order.generator(number) if isinstance(order, Key) else order
-        blocks = generator.permutation(-(-self.length // self.block_size))
-        positions: NDArray[np.intp] = (blocks[:, None] * self.block_size + np.arange(self.block_size)).ravel()
-        positions = positions[positions < self.length]
-        stretch = self.block_size * self.window
-        for start in range(0, self.length, stretch):
-            generator.shuffle(positions[start : start + stretch])
-        return positions
+        # a generator gives one number, from which all follows; so nothing but the window in use is kept
+        key = order if isinstance(order, Key) else Key(int(order.random() * 2**53))
+        return _Windows(self.length, self.block_size, self.window, key, number)
+
+
+class _Windows:
+    """The order of one pass, made window by window.
+
+    The last block is short if the length is no multiple of the block size. It has a slot of its own among the
+    others, at random; the window that holds it is shorter by what it lacks.
+    """
+
+    def __init__(self, length: int, block_size: int, window: int, key: Key, number: int) -> None:
+        self._length = length
+        self._block_size = block_size
+        self._window = window
+        self._key = key
+        self._number = number
+        whole, self._rest = divmod(length, block_size)
+        self._blocks = seeded_permutation(whole, key, number, 0)
+        self._short_slot = int(key.generator(number, 1).random() * (whole + 1)) if self._rest else whole + 1
+        self._made = -1
+        self._samples = np.empty(0, np.intp)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, places: slice) -> NDArray[np.intp]:
+        start, stop = places.start, min(places.stop, self._length)
+        pieces = [np.empty(0, np.intp)]
+        while start < stop:
+            window = start // (self._window * self._block_size)
+            if start >= self._start(window + 1):
+                window += 1
+            begin = self._start(window)
+            pieces.append(self._of_window(window)[start - begin : stop - begin])
+            start += len(pieces[-1])
+        return pieces[1] if len(pieces) == 2 else np.concatenate(pieces)
+
+    def _start(self, window: int) -> int:
+        """Return the place at which a window begins."""
+        lacking = self._block_size - self._rest if self._short_slot < window * self._window else 0
+        return window * self._window * self._block_size - lacking
+
+    def _of_window(self, window: int) -> NDArray[np.intp]:
+        if window != self._made:
+            first, last = window * self._window, (window + 1) * self._window
+            short = first <= self._short_slot < last
+            passed = int(self._short_slot < first)
+            blocks = np.asarray(self._blocks[first - passed : last - passed - short], np.intp)
+            samples = (blocks[:, None] * self._block_size + np.arange(self._block_size)).ravel()
+            if short:
+                samples = np.append(samples, np.arange(self._length - self._rest, self._length))
+            self._samples = samples[self._key.generator(self._number, 2, window).permutation(len(samples))]
+            self._made = window
+        return self._samples

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from batchup._indices import Indices
 
+_BRANCHES = 1 << 20
+
 
 @dataclass(slots=True)
 class IndexChunk:
@@ -96,6 +98,15 @@ def batch_count(chunk: Any) -> int:
 def first_leaf(chunk: Any) -> IndexChunk:
     """Return the leaf of a chunk that tells the places of its samples in the epoch."""
     return chunk if isinstance(chunk, IndexChunk) else first_leaf(chunk[0])
+
+
+def branch(chunk: Any) -> int:
+    """Return a number for the choices that were made on the way to the leaf that tells the places."""
+    if isinstance(chunk, IndexChunk):
+        return 0
+    if isinstance(chunk, list):
+        return branch(chunk[0])
+    return int(branch(chunk.sample_indices) * _BRANCHES + chunk.ds_index + 1) % 2**64
 
 
 def real_samples(chunk: Any) -> int:

@@ -16,9 +16,30 @@ def checked_classes(y: Any, what: str = "y") -> NDArray[np.intp]:
     return integer_array(y, what)
 
 
+_FEW = 4
+
+
+def frozen(indices: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return a copy that nobody may change: it was checked."""
+    copy: NDArray[np.intp] = indices.copy()
+    copy.flags.writeable = False
+    return copy
+
+
 def checked_subset(indices: Any, length: int) -> NDArray[np.intp] | None:
     """Return the indices of a subset of `length` samples, None for all of them."""
-    return None if indices is None else checked_indices(indices, length).copy()
+    return None if indices is None else frozen(checked_indices(indices, length))
+
+
+def spread_offsets(n: int) -> NDArray[np.float64]:
+    """Return where in its first interval each of `n` rows of evenly spread samples begins.
+
+    In the middle; where there are many, at multiples of the golden ratio, so that rows of like density do not fall
+    together.
+    """
+    if n <= _FEW:
+        return np.full(n, 0.5)
+    return np.asarray((0.5 + np.arange(n) * 0.6180339887498949) % 1.0, np.float64)
 
 
 def counted_classes(y: Any, n_classes: int | None) -> NDArray[np.intp]:

@@ -38,7 +38,7 @@ class _ListingSampler(StreamSampler):
         return indices if self.indices is None else map_positions(self.indices, indices)
 
     def _check_length(self, length: int) -> bool:
-        if self.indices is None and self._length != length:
+        if self._length != length:
             raise InvalidValueError(f"expected one entry per sample, got {self._length} for {length} samples")
         return check_subset(np.arange(0) if self.indices is None else self.indices, length)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.errors import InvalidValueError
+from batchup.errors import IndexRangeError, InvalidValueError
 from batchup.sampling.abstract import StreamSampler, check_subset, map_positions
 from batchup.sampling.order import Key, Order, whole_number
-from batchup.sampling.streams import Pass, PassStream
+from batchup.sampling.streams import PassOrder, PassStream
 
 
 class PassSampler(StreamSampler):
@@ -22,35 +22,39 @@ class PassSampler(StreamSampler):
     """
 
     def __init__(self, samples: Any, repeats: int, subset: NDArray[np.intp] | None = None) -> None:
-        self._subset = subset
-        self._length = samples if isinstance(samples, int) else len(samples)
-        self.repeats = checked_repeats(repeats, self._length)
+        self._subset_indices = subset
+        self._num_positions = samples if isinstance(samples, int) else len(samples)
+        self.repeats = checked_repeats(repeats, self._num_positions)
         self._prepare(samples)
 
     def _prepare(self, samples: Any) -> None:
         """Make ready what does not change from pass to pass."""
 
     @abstractmethod
-    def _positions(self, order: Order, number: int) -> Pass:
+    def _positions(self, order: Order, number: int) -> PassOrder:
         """Return the order of a pass."""
 
     def num_indices_generated(self) -> int | float:
-        return math.inf if self.repeats == -1 else self._length * self.repeats
+        return math.inf if self.repeats == -1 else self._num_positions * self.repeats
 
     def map_indices(self, indices: Any) -> Any:
-        return indices if self._subset is None else map_positions(self._subset, indices)
+        return indices if self._subset_indices is None else map_positions(self._subset_indices, indices)
 
     def _check_length(self, length: int) -> bool:
-        return check_subset(np.arange(self._length)[-1:] if self._subset is None else self._subset, length)
+        if self._subset_indices is not None:
+            return check_subset(self._subset_indices, length)
+        if self._num_positions > length:
+            raise IndexRangeError(f"a sampler over {self._num_positions} samples needs as many, got {length}")
+        return True
 
     def _index_stream(self, batch_size: int, order: Order) -> PassStream:
         generator = None if isinstance(order, Key) else order
         return PassStream(
             lambda number: self._positions(order, number),
-            self._length,
+            self._num_positions,
             self.repeats,
             batch_size,
-            self._subset,
+            self._subset_indices,
             generator,
         )
 

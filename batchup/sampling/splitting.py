@@ -59,7 +59,8 @@ def split(
     if stratify is not None:
         order = _in_order_of(StratifiedSampler(_one_each(stratify, n, "stratify")), n, seed)
     else:
-        order = np.arange(n) if seed is None else _key(seed).generator().permutation(n)
+        drawn = np.arange(n) if seed is None else _key(seed).generator().permutation(n)
+        order = drawn.astype(np.intp, copy=False)
     return [order[start:stop] for start, stop in pairwise(bounds)]
 
 

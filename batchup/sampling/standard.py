@@ -8,22 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import integer_array
-from batchup.errors import IndexRangeError
+from batchup.sampling.classes import frozen
 from batchup.sampling.order import Key, Order, whole_number
 from batchup.sampling.passes import PassSampler
 from batchup.sampling.permutation import seeded_permutation
-from batchup.sampling.streams import Pass
+from batchup.sampling.streams import PassOrder
 
 
 class _UniformSampler(PassSampler):
     """A sampler that draws every order equally often."""
 
-    def _positions(self, order: Order, number: int) -> Pass:
+    def _positions(self, order: Order, number: int) -> PassOrder:
         if order is None:
-            return range(self._length)
+            return range(self._num_positions)
         if isinstance(order, Key):
-            return seeded_permutation(self._length, order, number)
-        permutation: NDArray[np.intp] = order.permutation(self._length)
+            return seeded_permutation(self._num_positions, order, number)
+        permutation: NDArray[np.intp] = order.permutation(self._num_positions)
         return permutation
 
 
@@ -55,11 +55,6 @@ class StandardSampler(_UniformSampler):
         self.length = whole_number(length, "length")
         super().__init__(self.length, repeats)
 
-    def _check_length(self, length: int) -> bool:
-        if self.length > length:
-            raise IndexRangeError(f"a sampler over {self.length} samples needs as many, got {length}")
-        return True
-
 
 class SubsetSampler(_UniformSampler):
     """Draw each sample of a subset once in every repetition.
@@ -84,7 +79,7 @@ class SubsetSampler(_UniformSampler):
     """
 
     def __init__(self, indices: Any, repeats: int = 1) -> None:
-        self.indices = integer_array(indices).copy()
+        self.indices = frozen(integer_array(indices))
         super().__init__(self.indices, repeats, self.indices)
 
     @property

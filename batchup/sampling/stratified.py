@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.errors import LengthError
-from batchup.sampling.classes import checked_classes, checked_subset
+from batchup.sampling.classes import checked_classes, checked_subset, spread_offsets
 from batchup.sampling.order import Key, Order
 from batchup.sampling.passes import PassSampler
 
@@ -56,7 +56,8 @@ class StratifiedSampler(PassSampler):
         self._members = np.argsort(inverse, kind="stable")
         self._counts = counts
         ranks = np.arange(len(classes)) - np.repeat(np.cumsum(counts) - counts, counts)
-        self._slots = np.argsort((ranks + 0.5) / np.repeat(counts, counts), kind="stable")
+        first = np.repeat(spread_offsets(len(counts)), counts)
+        self._slots = np.argsort((ranks + first) / np.repeat(counts, counts), kind="stable")
 
     def _positions(self, order: Order, number: int) -> NDArray[np.intp]:
         if order is None:

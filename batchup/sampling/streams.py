@@ -15,7 +15,7 @@ from batchup.sampling.chunks import IndexChunk
 from batchup.sampling.order import Generator, generator_state, raw_state, set_generator_state
 
 
-class Pass(Protocol):
+class PassOrder(Protocol):
     """The order of one pass: sliced for positions, or for a range of them."""
 
     def __len__(self) -> int: ...
@@ -63,7 +63,8 @@ class IndexStream(ABC):
     def at(self, place: int, like: Any) -> Any:
         """Return the sample at a place of the epoch, as a chunk like `like`, without drawing from a generator.
 
-        Where the place is not known without drawing, it is another sample that was drawn already.
+        Where the place is not known without drawing, it is another sample that was drawn already; a LookupError
+        if there is none.
         """
 
 
@@ -90,7 +91,7 @@ class PassStream(IndexStream):
 
     def __init__(
         self,
-        draw: Callable[[int], Pass],
+        draw: Callable[[int], PassOrder],
         length: int,
         repeats: int,
         batch_size: int,
@@ -105,7 +106,8 @@ class PassStream(IndexStream):
         self._generator = generator
         self._before: Any = None
         self._number = 0
-        self._order: Pass | None = None
+        self._order: PassOrder | None = None
+        self._order_number = -1
         self._at = 0
 
     def ready(self) -> int:
@@ -116,7 +118,7 @@ class PassStream(IndexStream):
     def take(self, count: int) -> IndexChunk | None:
         if self._length == 0 or self._number >= self._repeats:
             return None
-        if self._order is None:
+        if self._order is None or (self._order_number != self._number and self._generator is None):
             self._begin_pass()
         whole = (self._length - self._at) // self._batch_size
         if whole == 0:
@@ -129,7 +131,8 @@ class PassStream(IndexStream):
     def seek(self, number: int) -> None:
         place = number * self._batch_size
         self._number, self._at = divmod(place, self._length) if self._length else (0, 0)
-        self._order = None
+        if self._number != self._order_number:
+            self._order = None
 
     def state(self, back: int) -> Any:
         before = None if self._order is None else self._before
@@ -145,15 +148,17 @@ class PassStream(IndexStream):
     def at(self, place: int, like: Any) -> IndexChunk:
         total = self._repeats * self._length
         number, at = divmod(int(place % total) if total < math.inf else place, self._length)
-        order = self._order
-        if order is None or (number != self._number and self._generator is None):
-            order = self._draw(number)
-        return self._chunk(order[at : at + 1], 1, place)
+        if self._order is None and self._generator is not None:
+            raise LookupError("nothing has been drawn yet")
+        if self._order is None or (number != self._order_number and self._generator is None):
+            self._order, self._order_number = self._draw(number), number
+        return self._chunk(self._order[at : at + 1], 1, place)
 
     def _begin_pass(self) -> None:
         if self._generator is not None:
             self._before = raw_state(self._generator)
         self._order = self._draw(self._number)
+        self._order_number = self._number
 
     def _advance(self, wanted: int) -> Any:
         assert self._order is not None
@@ -166,7 +171,7 @@ class PassStream(IndexStream):
         pieces: list[Any] = []
         missing = self._batch_size
         while missing and self._number < self._repeats:
-            if self._order is None:
+            if self._order is None or (self._order_number != self._number and self._generator is None):
                 self._begin_pass()
             piece = self._advance(missing)
             if len(piece):
@@ -181,8 +186,6 @@ class PassStream(IndexStream):
     def _end_pass(self) -> None:
         self._number += 1
         self._at = 0
-        if self._number < self._repeats:
-            self._order = None
         if self._generator is not None and self._repeats > 1:
             # batchup 0.2 draws once more behind the last repetition; whoever goes on with the generator relies on it
             self._begin_pass()
@@ -275,7 +278,7 @@ class ForeignStream(IndexStream):
         self, begin: Callable[[], Iterator[Any]], as_chunk: Callable[[Any], Any], generator: Generator | None = None
     ) -> None:
         self._begin = begin
-        self._batches = begin()
+        self._batches: Iterator[Any] | None = None
         self._as_chunk = as_chunk
         self._generator = generator
         self._before: Any = None
@@ -287,8 +290,10 @@ class ForeignStream(IndexStream):
         return 0
 
     def take(self, count: int) -> Any:
-        if self._number == 0 and self._generator is not None:
-            self._before = raw_state(self._generator)
+        if self._batches is None:
+            if self._generator is not None:
+                self._before = raw_state(self._generator)
+            self._batches = self._begin()
         for batch in self._batches:
             chunk = self._as_chunk(batch)
             chunk.place = self._place
@@ -299,7 +304,7 @@ class ForeignStream(IndexStream):
         return None
 
     def seek(self, number: int) -> None:
-        self._batches = self._begin()
+        self._batches = None
         self._number = self._place = 0
         while self._number < number and self.take(1) is not None:
             pass

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from batchup._indices import integer_array
 from batchup.errors import LengthError, UnsupportedError
 from batchup.sampling.abstract import StreamSampler, check_subset, map_positions
-from batchup.sampling.classes import counted_classes
+from batchup.sampling.classes import counted_classes, frozen
 from batchup.sampling.order import Key, Order
 from batchup.sampling.streams import DrawStream, IndexStream
 from batchup.sampling.weight_table import WeightTable, checked_weights
@@ -33,8 +33,8 @@ class _TableSampler(StreamSampler):
         """Return `numpy.inf`: draws never end."""
         return math.inf
 
-    def _arrays(self) -> list[NDArray[Any]]:
-        return [*super()._arrays(), self._table.cumulative]
+    def _plan_arrays(self) -> list[NDArray[Any]]:
+        return [*super()._plan_arrays(), self._table.cumulative]
 
     def _index_stream(self, batch_size: int, order: Order) -> IndexStream:
         if order is None:
@@ -138,7 +138,7 @@ class WeightedSubsetSampler(_TableSampler):
     """
 
     def __init__(self, sub_weights: Any, indices: Any) -> None:
-        self.indices = integer_array(indices).copy()
+        self.indices = frozen(integer_array(indices))
         super().__init__(sub_weights)
         if self.length != len(self.indices):
             raise LengthError(
