@@ -36,6 +36,11 @@ class ArrayColumn:
         self._array.take(indices, 0, out, "clip")
         return out
 
+    def fresh(self, indices: Indices) -> NDArray[Any]:
+        """Return the samples at `indices` in fresh memory, by fancy indexing."""
+        rows: NDArray[Any] = self._array[indices]
+        return rows.copy() if isinstance(indices, slice) else rows
+
     def view(self, indices: slice) -> NDArray[Any]:
         rows = self._array[indices]
         rows.flags.writeable = False
@@ -48,8 +53,7 @@ class StridedColumn(ArrayColumn):
     takes_out = False
 
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        rows = self._array[indices]
-        return rows.copy() if isinstance(indices, slice) else rows
+        return self.fresh(indices)
 
 
 def array_column(array: NDArray[Any]) -> ArrayColumn:

@@ -11,9 +11,10 @@ import numpy as np
 from batchup._indices import Indices, checked_indices
 from batchup.columns import Column, as_column
 from batchup.data_source.batches import take_sample
-from batchup.data_source.buffers import BufferRing
-from batchup.data_source.passes import Pass
+from batchup.data_source.clock import Clock
+from batchup.data_source.passes import SMALL, Pass
 from batchup.data_source.random_access import RandomAccessDataSource
+from batchup.data_source.reader import ColumnReader
 from batchup.data_source.tolerance import retried
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 from batchup.sampling import AbstractSampler, StandardSampler
@@ -93,6 +94,9 @@ class ArrayDataSource(RandomAccessDataSource):
             return super()._read_chunk(chunk, walk)
         length = self._source_length if self._indices_checked else min(self._column_lengths())
         indices = chunk.indices if self._indices_checked else checked_indices(chunk.indices, length)
+        viewed = isinstance(indices, slice) and not walk.copy
+        if chunk.count > 1 and not viewed and self._bytes_per_sample() * len(chunk) > SMALL * chunk.count:
+            return self._one_by_one(indices, len(chunk) // chunk.count, walk.clock)
         try:
             columns = self._gather(indices, walk.copy)
         except Exception as error:
@@ -100,9 +104,10 @@ class ArrayDataSource(RandomAccessDataSource):
                 raise
             parts = retried(lambda rows: self._gather(rows, True), checked_indices(chunk.array(), length), error)
             columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        walk.clock.samples += len(chunk)
+        clock = walk.clock
+        clock.samples += len(columns[0])
         for column in columns:
-            walk.clock.bytes += getattr(column, "nbytes", 0)
+            clock.bytes += getattr(column, "nbytes", 0)
         return self._cut(columns, chunk.count)
 
     def _column_lengths(self) -> tuple[int, ...]:
@@ -116,9 +121,11 @@ class ArrayDataSource(RandomAccessDataSource):
             return None
         if walk.order is None and not walk.copy and isinstance(self.sampler, StandardSampler):
             return 0  # views
-        return sum(
-            math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in self._gathered_columns
-        )
+        return self._bytes_per_sample()
+
+    def _bytes_per_sample(self) -> int:
+        columns = self._gathered_columns
+        return sum(math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in columns)
 
     def _gather(self, indices: Indices, copy: bool) -> list[Any]:
         """Return the samples of every column at `indices`, which are known to be good."""
@@ -126,13 +133,26 @@ class ArrayDataSource(RandomAccessDataSource):
             columns = [column.view(indices) for column in self._gathered_columns]
         else:
             samples = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
-            columns = [
-                column.gather(indices) if ring is None else column.gather(indices, ring.empty(samples))
-                for column, ring in self._column_readers
-            ]
+            columns = [reader.read(indices, samples) for reader in self._column_readers]
         if self.include_indices:
             columns.insert(0, IndexChunk(indices).array())
         return columns
+
+    def _one_by_one(self, indices: Indices, size: int, clock: Clock) -> Iterator[Any]:
+        """Yield the batches at `indices`, each gathered when it is asked for."""
+        length = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
+        first = indices.start if isinstance(indices, slice) else 0
+        clock.samples += length
+        clock.bytes += length * self._bytes_per_sample()
+        for start in range(first, first + length, size):
+            part = slice(start, start + size) if isinstance(indices, slice) else indices[start : start + size]
+            batch = [reader.read_large(part, size) for reader in self._column_readers]
+            if self.include_indices:
+                batch.insert(0, IndexChunk(part).array())
+            made = tuple(batch) if self._column_names is None else self._as_dict(tuple(batch))
+            del batch
+            yield made
+            del made
 
     def _cut(self, columns: list[Any], count: int) -> Iterator[Any]:
         """Return the `count` batches that lie one behind the other in `columns`."""
@@ -150,7 +170,7 @@ class ArrayDataSource(RandomAccessDataSource):
     def _take_columns(self) -> None:
         self._taken_from = _members(self.data)
         self._gathered_columns = [as_column(column) for column in self._taken_from]
-        self._column_readers = list(map(_reader, self._gathered_columns))
+        self._column_readers = [ColumnReader(column) for column in self._gathered_columns]
 
     def _refresh(self) -> None:
         """Take the columns anew if the user put others into `data`."""
@@ -194,13 +214,6 @@ def _checked_names(data: Any, include_indices: bool) -> list[str] | None:
 
 def _members(data: list[Any] | dict[str, Any]) -> list[Any]:
     return list(data.values() if isinstance(data, dict) else data)
-
-
-def _reader(column: Column) -> tuple[Column, BufferRing | None]:
-    """Return a column with the buffers that it fills, None if it brings memory of its own."""
-    if not column.takes_out or column.sample_shape is None or column.dtype is None:
-        return column, None
-    return column, BufferRing(column.sample_shape, column.dtype)
 
 
 def _common_length(labels: list[str], columns: list[Column]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
 # a number of samples or batches: `numpy.inf` if there is no end, None if it is not known
 Count: TypeAlias = "int | float | None"
-
-_SETTLE = 4096
 
 
 class BatchIterator(Iterator[Any]):
@@ -52,7 +49,6 @@ class BatchIterator(Iterator[Any]):
         self._failed = False
 
     def __next__(self) -> Any:
-        begin = perf_counter()
         try:
             batch = next(self._batches)
         except StopIteration:
@@ -63,9 +59,6 @@ class BatchIterator(Iterator[Any]):
             self.close()  # there is no going on with a hole in the epoch
             raise
         self._position += 1
-        self._walk.clock.waits.append(perf_counter() - begin)
-        if not self._position % _SETTLE:
-            self._walk.clock.settle()
         return batch
 
     def __bool__(self) -> bool:
@@ -168,7 +161,7 @@ class BatchIterator(Iterator[Any]):
             ``batches`` handed out; ``samples`` and ``bytes`` read for them, and for those made ahead; the seconds
             ``waiting`` for batches, of which so many were spent ``gathering`` samples, ``mapping`` them and
             ``transporting`` them; and ``p50``, ``p95`` and ``p99``, the seconds that so many percent of the
-            batches took at most, good to 5%.
+            batches took at most, good to 5%. Batches that are read together share the time that it took.
         """
         return self._walk.clock.report()
 

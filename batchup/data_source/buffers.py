@@ -45,9 +45,9 @@ class BufferRing:
         kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self._sample_shape = sample_shape
-        self._sample_bytes = math.prod(sample_shape) * dtype.itemsize
+        self.sample_bytes = math.prod(sample_shape) * dtype.itemsize
         self._dtype = dtype
-        self._recycles = _COUNTS_TELL and not dtype.hasobject and self._sample_bytes > 0
+        self._recycles = _COUNTS_TELL and not dtype.hasobject and self.sample_bytes > 0
         self._kept_buffers = kept_buffers
         self._kept_bytes = kept_bytes
         self._buffers: list[NDArray[np.uint8]] = []
@@ -56,7 +56,7 @@ class BufferRing:
     def empty(self, samples: int) -> NDArray[Any]:
         """Return an uninitialised, C-contiguous, writable array for `samples` samples, nobody else's."""
         shape = (samples, *self._sample_shape)
-        size = samples * self._sample_bytes
+        size = samples * self.sample_bytes
         if not self._recycles or not 0 < 2 * size <= self._kept_bytes:
             return np.empty(shape, self._dtype)
         with self._lock:

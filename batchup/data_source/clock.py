@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+_SETTLED = 4096
 _STEPS = 8  # buckets per factor of two: percentiles are good to 5%
 
 
@@ -20,25 +21,34 @@ class Clock:
         What was read; a few batches of it may not have been handed out yet.
     gathering, mapping : float
         Seconds spent reading samples, and in mapped functions.
-    waits : array of float
-        Seconds that the latest batches made the consumer wait; `settle` empties it.
+    waits, counts : array
+        Seconds that the consumer waited lately, and for how many batches; `settle` empties them.
     """
 
-    __slots__ = ("_buckets", "_waiting", "bytes", "gathering", "mapping", "samples", "waits")
+    __slots__ = ("_buckets", "_waiting", "bytes", "counts", "gathering", "mapping", "samples", "waits")
 
     def __init__(self) -> None:
         self.samples = self.bytes = 0
         self.gathering = self.mapping = self._waiting = 0.0
         self.waits = array("d")
+        self.counts = array("q")
         self._buckets: Counter[int] = Counter()
+
+    def wait(self, seconds: float, batches: int = 1) -> None:
+        """Take note of how long the consumer waited for some batches."""
+        self.waits.append(seconds)
+        self.counts.append(batches)
+        if len(self.waits) >= _SETTLED:
+            self.settle()
 
     def settle(self) -> None:
         """Put the latest waits into buckets, so that memory stays bounded however long the pass."""
-        waits = np.array(self.waits)
-        del self.waits[:]
+        waits, counts = np.array(self.waits), np.array(self.counts)
+        del self.waits[:], self.counts[:]
         self._waiting += float(waits.sum())
-        steps = np.floor(_STEPS * np.log2(np.maximum(waits, 1e-9))).astype(int)
-        self._buckets.update(dict(zip(*(part.tolist() for part in np.unique(steps, return_counts=True)), strict=True)))
+        steps = np.floor(_STEPS * np.log2(np.maximum(waits / np.maximum(counts, 1), 1e-9))).astype(int)
+        for step, count in zip(steps.tolist(), counts.tolist(), strict=True):
+            self._buckets[step] += count
 
     def report(self) -> dict[str, Any]:
         """Return all figures."""

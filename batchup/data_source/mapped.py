@@ -131,6 +131,9 @@ class MapDataSource(WalkedDataSource):
     def _sample_bytes(self, walk: Pass) -> int | None:
         return self._walked()._sample_bytes(walk)
 
+    def _maps(self) -> bool:
+        return True
+
     def _plan_structure(self) -> str:
         seed = "" if self.seed is None else f", seed={self.seed}"
         return f"Map({self._walked()._plan_structure()}{seed}{', per_sample' if self.per_sample else ''})"
@@ -152,7 +155,9 @@ class MapDataSource(WalkedDataSource):
             if chance is not None or self.per_sample:
                 count += length(batch)
             walk.clock.mapping += perf_counter() - begin
+            del batch
             yield result
+            del result  # nothing here may hold the last batch while the next one is read
 
     def _apply(self, batch: Any, rng: Any = None) -> Any:
         keywords: dict[str, Any] = {} if rng is None else {"rng": rng}

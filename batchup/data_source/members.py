@@ -37,6 +37,9 @@ class MemberSource(WalkedDataSource):
         for i, member in enumerate(self.datasets):
             member._check_pass(walk.member(i))
 
+    def _maps(self) -> bool:
+        return any(member._maps() for member in self._random_access_members())
+
     def _plan_structure(self) -> str:
         members = ", ".join(member._plan_structure() for member in self._random_access_members())
         return f"{type(self).__name__}({self._options()}: {members})"

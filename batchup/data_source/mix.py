@@ -154,6 +154,9 @@ class MixDataSource(WalkedDataSource):
     def _sample_bytes(self, walk: Pass) -> int | None:
         return None
 
+    def _maps(self) -> bool:
+        return any(source._maps() for source in self.sources)
+
     def _plan_structure(self) -> str:
         members = ", ".join(source._plan_structure() for source in self.sources)
         return f"MixDataSource(weights={self.weights}, stop={self.stop!r}: {members})"

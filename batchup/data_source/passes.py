@@ -12,6 +12,7 @@ from batchup.data_source.clock import Clock
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling.order import Key, Order, as_order, whole_number
 
+SMALL = 100 * 1024  # bytes; up to here several batches are read together
 TAILS = ("short", "drop", "wrap", "pad")
 POLICIES = ("raise", "skip", "replace")
 

@@ -15,8 +15,9 @@ import numpy as np
 from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.batches import with_mask
+from batchup.data_source.clock import Clock
 from batchup.data_source.door import OwnDataSource, check_keywords
-from batchup.data_source.passes import Pass, as_pass
+from batchup.data_source.passes import SMALL, Pass, as_pass
 from batchup.data_source.states import VERSION, checked_state, plan_of, step_at
 from batchup.data_source.steps import ShardStream, TailStream
 from batchup.data_source.tolerance import Ledger, put, read_tolerantly
@@ -25,11 +26,12 @@ from batchup.sampling.chunks import batch_count, first_leaf, real_samples
 from batchup.sampling.order import Shuffle, generator_state, raw_state, set_generator_state
 from batchup.sampling.streams import IndexStream, index_batches
 
-# Batches of less than SMALL bytes are read several at a time: AHEAD bytes (which stay in a core's own cache), but
-# at most MOST batches, beginning with one and growing by GROWTH
-SMALL = 100 * 1024
+# Batches of up to SMALL bytes are read several at a time: AHEAD bytes (which stay in a core's own cache), but at most
+# MOST batches. For larger ones just the indices are taken together, for LATER of them. All begin with one batch, and
+# grow by GROWTH.
 AHEAD = 256 * 1024
 MOST = 256
+LATER = 32
 GROWTH = 4
 
 
@@ -64,6 +66,9 @@ class WalkedDataSource(OwnDataSource):
             If the source is not random access, or an argument is of the wrong kind.
         """
         self._require_random_access()
+        outsider = self._outsider()
+        if outsider is not None and not isinstance(outsider, WalkedDataSource):
+            raise InvalidTypeError(f"the index batches of {type(outsider).__name__} are not batchup's to draw")
         check_keywords(type(self).__name__, None, {}, kwargs)
         walk = replace(as_pass(batch_size, shuffle, epoch, tail, shard), indices_only=True)
         return map(self._public_indices, index_batches(self._steps_of_pass(walk)))
@@ -114,6 +119,10 @@ class WalkedDataSource(OwnDataSource):
     @abstractmethod
     def _sample_bytes(self, walk: Pass) -> int | None:
         """Return the bytes to copy for one sample, None if samples are not to be read ahead of need."""
+
+    def _maps(self) -> bool:
+        """Return whether functions of the user's are called on the way."""
+        return False
 
     @abstractmethod
     def _plan_structure(self) -> str:
@@ -176,6 +185,7 @@ class Walk:
         self.ledger = Ledger(walk, source.num_samples)
         self._stream = source._steps_of_pass(walk)
         self._taken = 0
+        self._each_timed = False
         self._known_plan: dict[str, Any] | None = None
         self._batches: Iterator[Any] = chain.from_iterable(self._chunks())
 
@@ -239,23 +249,34 @@ class Walk:
     def _chunks(self) -> Iterator[Iterator[Any]]:
         source, walk = self.source, self.walk
         lengths = source._column_lengths()
-        tolerant = walk.policy.tolerant
-        most = 1 if tolerant or walk.tail == "pad" else _batches_ahead(source._sample_bytes(walk), walk.batch_size)
+        sample_bytes = source._sample_bytes(walk)
+        self._each_timed = source._maps() or sample_bytes is None or sample_bytes * walk.batch_size > SMALL
+        most = 1 if walk.policy.tolerant or walk.tail == "pad" else _batches_at_once(sample_bytes, walk.batch_size)
         count = 1
         while (chunk := self._stream.take(count)) is not None:
-            if source._column_lengths() != lengths:
+            # a NumPy array to which somebody refers cannot change its length
+            if sample_bytes is None and source._column_lengths() != lengths:
                 raise LengthError(
                     f"the data changed its length during an epoch: from {lengths} to {source._column_lengths()} samples"
                 )
-            begin = perf_counter()
             self._taken += batch_count(chunk)
-            if tolerant:
-                batches, chunk = read_tolerantly(source, chunk, self)
-            else:
-                batches = source._read_chunk(chunk, walk)
-            walk.clock.gathering += perf_counter() - begin
-            yield batches if walk.tail != "pad" else _masked(batches, chunk)
+            yield self._read(chunk)  # kept in no variable: it would hold the last batch while the next is read
             count = min(count * GROWTH, most)
+
+    def _read(self, chunk: Any) -> Iterator[Any]:
+        begin, clock = perf_counter(), self.walk.clock
+        if self.walk.policy.tolerant:
+            batches, chunk = read_tolerantly(self.source, chunk, self)
+        else:
+            batches = self.source._read_chunk(chunk, self.walk)
+        if self.walk.tail == "pad":
+            batches = _masked(batches, chunk)
+        if self._each_timed:
+            return _timed(batches, clock, begin)
+        seconds = perf_counter() - begin
+        clock.gathering += seconds
+        clock.wait(seconds, batch_count(chunk))
+        return batches
 
 
 def _restore(stream: IndexStream, state: dict[str, Any], generator: Any) -> None:
@@ -269,14 +290,34 @@ def _restore(stream: IndexStream, state: dict[str, Any], generator: Any) -> None
         raise StateError(f"the state is damaged: {error!r}") from error
 
 
+def _timed(batches: Iterator[Any], clock: Clock, begin: float) -> Iterator[Any]:
+    """Hand on batches, each of which takes its time; what is not spent in maps is gathering."""
+    mapped, total = clock.mapping, 0.0
+    waits, counts = clock.waits, clock.counts
+    try:
+        for batch in batches:
+            seconds = perf_counter() - begin
+            total += seconds
+            waits.append(seconds)
+            counts.append(1)
+            yield batch
+            del batch  # nothing here may hold the last batch while the next one is read
+            begin = perf_counter()
+    finally:
+        clock.gathering += total - (clock.mapping - mapped)
+        clock.wait(0.0, 0)  # puts them into buckets when they are many
+
+
 def _masked(batches: Iterator[Any], chunk: Any) -> Iterator[Any]:
     """Append to each batch the column that marks the samples that are no padding."""
     for batch in batches:
         yield with_mask(batch, np.arange(len(first_leaf(chunk))) < real_samples(chunk))
 
 
-def _batches_ahead(sample_bytes: int | None, batch_size: int) -> int:
-    """Return how many batches to read at once, at most."""
-    if sample_bytes is None or sample_bytes * batch_size > SMALL:
+def _batches_at_once(sample_bytes: int | None, batch_size: int) -> int:
+    """Return for how many batches to take the indices at once; small ones are read at once, too."""
+    if sample_bytes is None:
         return 1
+    if sample_bytes * batch_size > SMALL:
+        return LATER
     return min(MOST, AHEAD // max(1, sample_bytes * batch_size))

@@ -125,8 +125,10 @@ class PassStream(IndexStream):
             return self._over_the_seam()
         if whole < count:
             count = whole
-        place = self._number * self._length + self._at
-        return self._chunk(self._advance(count * self._batch_size), count, place)
+        at = self._at
+        self._at = at + count * self._batch_size
+        assert self._order is not None
+        return self._chunk(self._order[at : self._at], count, self._number * self._length + at)
 
     def seek(self, number: int) -> None:
         place = number * self._batch_size
@@ -196,7 +198,7 @@ class PassStream(IndexStream):
             return IndexChunk(self._positions[places], count, place)
         if isinstance(piece, range):
             return IndexChunk(slice(piece.start, piece.stop), count, place)
-        return IndexChunk(np.asarray(piece, dtype=np.intp), count, place)
+        return IndexChunk(piece if piece.dtype == np.intp else piece.astype(np.intp), count, place)
 
 
 class DrawStream(IndexStream):
