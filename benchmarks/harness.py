@@ -61,7 +61,8 @@ def set_pace(seconds: float, warm_up: Slice, work: Work) -> Pace:
     its end, so that the beginning is charged once per epoch as in training, unless that would last 16 slices.
     """
     first = warm_up["first"]
-    steady = (warm_up["elapsed"] - first) / max(warm_up["batches"] - 1, 1)
+    more = warm_up["batches"] - 1
+    steady = (warm_up["elapsed"] - first) / more if more else first
     stride = min(max(int(SECONDS_PER_STRIDE / max(steady, 1e-7)), 1), LONGEST_STRIDE)
     # a first batch that is merely large, or a little late, is no dear beginning
     dear = first > 2 * steady and first - steady > DEAR_BEGINNING * seconds
