@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -368,7 +367,6 @@ def test_a_column_of_single_ints_that_fails_at_once(policy: str) -> None:
         assert [str(error.exception) for error in batches.errors] == ["cannot read 1"]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions take notes from Python 3.11 on")
 def test_trace_notes_the_batch_and_the_sample() -> None:
     """With trace=True an error tells the epoch, the batch and the sample; without it nothing is added."""
     for ds in (fragile(12, {6}), fragile(12, ()).map(picky({6}), per_sample=True)):
@@ -384,7 +382,6 @@ def test_trace_notes_the_batch_and_the_sample() -> None:
         assert getattr(caught.value, "__notes__", []) == []
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions take notes from Python 3.11 on")
 def test_trace_notes_the_samples_of_a_batch_map() -> None:
     """A failing map of batches is noted with the samples of its batch, the first of them if there are many."""
 

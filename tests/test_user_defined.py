@@ -311,3 +311,18 @@ def test_stats_count_what_was_read() -> None:
     assert stats["waiting"] >= stats["mapping"] >= 0
     assert 0 <= stats["p50"] <= stats["p95"] <= stats["p99"]
     assert stats["transporting"] == 0
+
+
+def test_one_index_is_not_taken_for_an_int() -> None:
+    """A column that calls `int` on its index gives whole batches, also when the first batch holds one sample."""
+
+    class ByInt:
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: Any) -> Any:
+            return np.full(3, int(index))
+
+    ds = ArrayDataSource([ByInt()])
+    assert [batch.tolist() for (batch,) in ds.batch_iterator(1)] == [[[i, i, i]] for i in range(4)]
+    assert ds.samples_by_indices([2])[0].shape == (1, 3)

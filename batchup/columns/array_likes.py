@@ -48,7 +48,7 @@ class IndexedColumn:
     def __init__(self, data: ArrayLike) -> None:
         self._data = data
         self._rows = getattr(data, "iloc", data)  # pandas: by place, not by label
-        self._one_by_one = False
+        self._one_by_one = self._by_arrays = False
         self._nothing: NDArray[Any] = np.empty(0)
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class IndexedColumn:
         if self._one_by_one:
             return self._stack(indices)
         try:
-            batch = self._rows[indices]
+            batch = self._by_array(indices)
         except (TypeError, ValueError, LookupError, NotImplementedError) as error:
             batch = self._try_one_by_one(indices, error)
         if self._rows is not self._data:
@@ -68,6 +68,14 @@ class IndexedColumn:
 
     def view(self, indices: slice) -> Any:
         return self.gather(indices)
+
+    def _by_array(self, indices: NDArray[np.intp]) -> Any:
+        """Read by an index array; the first time never by one of length 1, which could be taken for an int."""
+        if len(indices) == 1 and not self._by_arrays:
+            return self._rows[np.repeat(indices, 2)][:1]
+        batch = self._rows[indices]
+        self._by_arrays = self._by_arrays or len(indices) > 1
+        return batch
 
     def _try_one_by_one(self, indices: NDArray[np.intp], error: Exception) -> NDArray[Any]:
         """Read by single ints; if that fails too, let the error of the array index stand."""
