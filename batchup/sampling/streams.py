@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.sampling.chunks import IndexChunk
+from batchup.sampling.chunks import IndexChunk, batch_count, chunk_length, cut
 from batchup.sampling.order import Generator, generator_state, raw_state, set_generator_state
+
+_TOGETHER = 64  # index batches that are taken at once, where that draws nothing early
 
 
 class PassOrder(Protocol):
@@ -70,8 +72,14 @@ class IndexStream(ABC):
 
 def index_batches(stream: IndexStream) -> Iterator[Any]:
     """Yield the chunks of a stream batch by batch."""
-    while (chunk := stream.take(1)) is not None:
-        yield chunk
+    while (chunk := stream.take(_TOGETHER)) is not None:
+        count = batch_count(chunk)
+        if count == 1:
+            yield chunk
+            continue
+        size = chunk_length(chunk) // count
+        for start in range(0, count * size, size):
+            yield cut(chunk, start, start + size)
 
 
 class PassStream(IndexStream):

@@ -36,7 +36,7 @@ class WeightTable:
     def _guide_into(self, cumulative: NDArray[np.float64]) -> None:
         self.cumulative = cumulative
         n = len(cumulative)
-        self._parts = 1 << max(0, n.bit_length() - 2)
+        self._parts = 1 << n.bit_length()
         self._guide = np.empty(self._parts, np.int32 if n <= np.iinfo(np.int32).max else np.int64)
         for start in range(0, self._parts, _BLOCK):
             edges = np.arange(start, min(start + _BLOCK, self._parts)) / self._parts
