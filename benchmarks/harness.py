@@ -62,8 +62,10 @@ def set_pace(seconds: float, warm_up: Slice, work: Work) -> Pace:
     """
     first = warm_up["first"]
     more = warm_up["batches"] - 1
-    steady = (warm_up["elapsed"] - first) / more if more else first
+    steady = (warm_up["elapsed"] - first) / max(more, 1)
     stride = min(max(int(SECONDS_PER_STRIDE / max(steady, 1e-7)), 1), LONGEST_STRIDE)
+    if more == 0:  # all that is known is that the first took longer than a slice
+        stride = 1 if work.batches is None else 256
     # a first batch that is merely large, or a little late, is no dear beginning
     dear = first > 2 * steady and first - steady > DEAR_BEGINNING * seconds
     affordable = work.batches is not None and first + work.batches * steady < work.longest_epoch * seconds
