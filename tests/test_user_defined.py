@@ -326,3 +326,24 @@ def test_one_index_is_not_taken_for_an_int() -> None:
     ds = ArrayDataSource([ByInt()])
     assert [batch.tolist() for (batch,) in ds.batch_iterator(1)] == [[[i, i, i]] for i in range(4)]
     assert ds.samples_by_indices([2])[0].shape == (1, 3)
+
+
+@pytest.mark.parametrize("use", ["batch_iterator", "samples_by_indices"])
+def test_shorter_data_put_into_a_source_disturb_no_pass_under_way(use: str) -> None:
+    """Columns that are too short are refused before they are read from, so that no index is clipped to them."""
+    data = np.arange(300_000.0).reshape(10, 30_000)
+    ds = ArrayDataSource([data])
+    under_way = ds.batch_iterator(1, shuffle=3)
+    begun = [next(under_way)[0][0, 0], next(under_way)[0][0, 0]]
+    ds.data[0] = data[:4] + 0.5
+    with pytest.raises(ValueError, match="shrank from 10 to 4"):
+        ds.batch_iterator(1) if use == "batch_iterator" else ds.samples_by_indices([1])
+    rest = [batch[0, 0] for (batch,) in under_way]
+    assert sorted(begun + rest) == data[:, 0].tolist()
+
+
+def test_large_composites_read_no_member_far_ahead() -> None:
+    """Where batches are large together, each member is read batch by batch too, not dozens of batches at once."""
+    members = [ArrayDataSource([np.zeros((640, 1200))]) for _ in range(2)]
+    for batch in CompositeDataSource(members).batch_iterator(10, shuffle=1):
+        assert all(part.base is None or part.base.nbytes <= 256 * 1024 for part in batch)

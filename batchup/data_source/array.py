@@ -12,7 +12,7 @@ from batchup._indices import Indices, checked_indices
 from batchup.columns import Column, as_column
 from batchup.data_source.batches import take_sample
 from batchup.data_source.clock import Clock
-from batchup.data_source.passes import SMALL, Pass
+from batchup.data_source.passes import AHEAD, Pass
 from batchup.data_source.random_access import RandomAccessDataSource
 from batchup.data_source.reader import ColumnReader
 from batchup.data_source.tolerance import retried
@@ -69,7 +69,7 @@ class ArrayDataSource(RandomAccessDataSource):
     ) -> None:
         self.data = data
         self._column_names = _checked_names(data, include_indices)
-        self._take_columns()
+        self._take_columns([as_column(column) for column in _members(data)])
         super().__init__(
             _common_length(self._labels(), self._gathered_columns), indices, repeats, sampler, include_indices
         )
@@ -85,8 +85,7 @@ class ArrayDataSource(RandomAccessDataSource):
 
     def _index_batches(self, walk: Pass) -> IndexStream:
         self._refresh()
-        if _common_length(self._labels(), self._gathered_columns) < self._source_length:
-            raise LengthError(f"the data shrank from {self._source_length} to {min(self._column_lengths())} samples")
+        self._check_columns(self._gathered_columns)
         return super()._index_batches(walk)
 
     def _read_chunk(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
@@ -95,7 +94,7 @@ class ArrayDataSource(RandomAccessDataSource):
         length = self._source_length if self._indices_checked else min(self._column_lengths())
         indices = chunk.indices if self._indices_checked else checked_indices(chunk.indices, length)
         viewed = isinstance(indices, slice) and not walk.copy
-        if chunk.count > 1 and not viewed and self._bytes_per_sample() * len(chunk) > SMALL * chunk.count:
+        if chunk.count > 1 and not viewed and self._row_bytes * len(chunk) > AHEAD:
             return self._one_by_one(indices, len(chunk) // chunk.count, walk.clock)
         try:
             columns = self._gather(indices, walk.copy)
@@ -121,11 +120,7 @@ class ArrayDataSource(RandomAccessDataSource):
             return None
         if walk.order is None and not walk.copy and isinstance(self.sampler, StandardSampler):
             return 0  # views
-        return self._bytes_per_sample()
-
-    def _bytes_per_sample(self) -> int:
-        columns = self._gathered_columns
-        return sum(math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in columns)
+        return self._row_bytes
 
     def _gather(self, indices: Indices, copy: bool) -> list[Any]:
         """Return the samples of every column at `indices`, which are known to be good."""
@@ -143,7 +138,7 @@ class ArrayDataSource(RandomAccessDataSource):
         length = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
         first = indices.start if isinstance(indices, slice) else 0
         clock.samples += length
-        clock.bytes += length * self._bytes_per_sample()
+        clock.bytes += length * self._row_bytes
         for start in range(first, first + length, size):
             part = slice(start, start + size) if isinstance(indices, slice) else indices[start : start + size]
             batch = [reader.read_large(part, size) for reader in self._column_readers]
@@ -167,17 +162,25 @@ class ArrayDataSource(RandomAccessDataSource):
         assert self._column_names is not None
         return dict(zip(self._column_names, batch, strict=True))
 
-    def _take_columns(self) -> None:
+    def _take_columns(self, columns: list[Column]) -> None:
         self._taken_from = _members(self.data)
-        self._gathered_columns = [as_column(column) for column in self._taken_from]
-        self._column_readers = [ColumnReader(column) for column in self._gathered_columns]
+        self._gathered_columns = columns
+        self._column_readers = [ColumnReader(column) for column in columns]
+        self._row_bytes = sum(math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in columns)
 
     def _refresh(self) -> None:
         """Take the columns anew if the user put others into `data`."""
         members = _members(self.data)
         same = len(members) == len(self._taken_from)
         if not same or any(a is not b for a, b in zip(members, self._taken_from, strict=True)):
-            self._take_columns()
+            columns = [as_column(column) for column in members]
+            self._check_columns(columns)  # before they are read from: other passes may be under way
+            self._take_columns(columns)
+
+    def _check_columns(self, columns: list[Column]) -> None:
+        length = _common_length(self._labels(), columns)
+        if length < self._source_length:
+            raise LengthError(f"the data shrank from {self._source_length} to {length} samples")
 
     def _labels(self) -> list[str]:
         keys = self.data if isinstance(self.data, dict) else range(len(self.data))
@@ -192,7 +195,7 @@ class ArrayDataSource(RandomAccessDataSource):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._take_columns()
+        self._take_columns([as_column(column) for column in _members(self.data)])
 
 
 def _checked_names(data: Any, include_indices: bool) -> list[str] | None:

@@ -12,7 +12,8 @@ from batchup.data_source.clock import Clock
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling.order import Key, Order, as_order, whole_number
 
-SMALL = 100 * 1024  # bytes; up to here several batches are read together
+SMALL = 100 * 1024  # bytes; batches of up to so many are read together ...
+AHEAD = 256 * 1024  # ... so many at a time
 TAILS = ("short", "drop", "wrap", "pad")
 POLICIES = ("raise", "skip", "replace")
 

@@ -44,13 +44,12 @@ class ColumnReader:
         """Return the samples of a batch that is read by itself, by the faster way as soon as that is known."""
         if isinstance(indices, slice) or samples * self._sample_bytes > REUSE or self._ring is None:
             return self.read(indices, samples)
-        if self._seconds is not None:
-            return self._try(indices, samples)
+        trial = self._seconds  # another thread may end it
+        if trial is not None:
+            return self._try(indices, samples, *trial)
         return self.column.fresh(indices) if self._fresh else self.read(indices, samples)  # type: ignore[attr-defined]
 
-    def _try(self, indices: Indices, samples: int) -> Any:
-        assert self._seconds is not None
-        reused, fresh = self._seconds
+    def _try(self, indices: Indices, samples: int, reused: list[float], fresh: list[float]) -> Any:
         begin = perf_counter()
         if len(reused) < TRIALS:
             batch = self.read(indices, samples)
@@ -58,7 +57,7 @@ class ColumnReader:
             return batch
         batch = self.column.fresh(indices)  # type: ignore[attr-defined]
         fresh.append(perf_counter() - begin)
-        if len(fresh) == TRIALS:
+        if len(fresh) >= TRIALS:
             self._fresh = sorted(fresh)[TRIALS // 2] < sorted(reused)[TRIALS // 2]
             self._seconds = None
         return batch

@@ -17,7 +17,7 @@ from batchup.data_source.batch_iterator import Count
 from batchup.data_source.batches import with_mask
 from batchup.data_source.clock import Clock
 from batchup.data_source.door import OwnDataSource, check_keywords
-from batchup.data_source.passes import SMALL, Pass, as_pass
+from batchup.data_source.passes import AHEAD, SMALL, Pass, as_pass
 from batchup.data_source.states import VERSION, checked_state, plan_of, step_at
 from batchup.data_source.steps import ShardStream, TailStream
 from batchup.data_source.tolerance import Ledger, put, read_tolerantly
@@ -29,7 +29,6 @@ from batchup.sampling.streams import IndexStream, index_batches
 # Batches of up to SMALL bytes are read several at a time: AHEAD bytes (which stay in a core's own cache), but at most
 # MOST batches. For larger ones just the indices are taken together, for LATER of them. All begin with one batch, and
 # grow by GROWTH.
-AHEAD = 256 * 1024
 MOST = 256
 LATER = 32
 GROWTH = 4

@@ -56,11 +56,6 @@ class WeightTable:
         """The share of each index in the draws."""
         return np.diff(self.cumulative, prepend=0.0)
 
-    @property
-    def nbytes(self) -> int:
-        """Size of the tables in bytes."""
-        return self.cumulative.nbytes + self._guide.nbytes
-
     def pick(self, uniform: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return the index that each uniform number in [0, 1) selects.
 
