@@ -9,6 +9,8 @@
     |   |-- LengthError                            arrays that should be equally long and are not
     |   `-- StateError                             a state that belongs to something else, or is damaged
     |-- TooManyErrorsError  (RuntimeError)         more samples failed than `max_errors` allows
+    |-- WorkerError         (RuntimeError)         a worker of a pool died at its task, or cannot be started
+    |   `-- WorkerTimeoutError  (TimeoutError)     a task took longer than the pool's timeout
     |-- UnsupportedError    (NotImplementedError)  what this object cannot do
     `-- MissingExtraError   (ImportError)          an optional dependency is not installed
 """
@@ -25,6 +27,8 @@ __all__ = [
     "StateError",
     "TooManyErrorsError",
     "UnsupportedError",
+    "WorkerError",
+    "WorkerTimeoutError",
 ]
 
 
@@ -54,6 +58,14 @@ class StateError(InvalidValueError):
 
 class TooManyErrorsError(BatchUpError, RuntimeError):
     """More samples failed than `max_errors` allows."""
+
+
+class WorkerError(BatchUpError, RuntimeError):
+    """A worker of a pool died at its task, or cannot be started."""
+
+
+class WorkerTimeoutError(WorkerError, TimeoutError):
+    """A task took longer than the pool's timeout."""
 
 
 class UnsupportedError(BatchUpError, NotImplementedError):

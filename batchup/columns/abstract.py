@@ -37,6 +37,8 @@ class Column(Protocol):
         Whether `gather` is faster into a buffer that it is given.
     cheap : bool
         Whether samples may be read ahead of need, since a read is a mere copy of memory.
+    mapped : bool
+        Whether that memory is a file's, so that a read may have to wait for the disk.
     """
 
     @property
@@ -47,6 +49,8 @@ class Column(Protocol):
     def takes_out(self) -> bool: ...
     @property
     def cheap(self) -> bool: ...
+    @property
+    def mapped(self) -> bool: ...
 
     def __len__(self) -> int:
         """Return the number of samples, as it is now."""

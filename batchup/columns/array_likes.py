@@ -17,7 +17,7 @@ from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 class GatherColumn:
     """An array-like that has a `gather` method of its own."""
 
-    cheap = False
+    cheap = mapped = False
 
     def __init__(self, data: Any) -> None:
         self._data = data
@@ -43,7 +43,7 @@ class IndexedColumn:
     """An array-like of which no more is known than `__len__` and `__getitem__`."""
 
     dtype = sample_shape = None
-    takes_out = cheap = False
+    takes_out = cheap = mapped = False
 
     def __init__(self, data: ArrayLike) -> None:
         self._data = data
@@ -103,7 +103,7 @@ class ListColumn:
     """A list of arrays of one shape and dtype."""
 
     takes_out = True
-    cheap = False
+    cheap = mapped = False
 
     def __init__(self, data: list[Any]) -> None:
         self._data = data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ class ArrayColumn:
         self._array = array.view(np.ndarray)
         self.dtype = array.dtype
         self.sample_shape: tuple[int, ...] = array.shape[1:]
+        self.mapped = _is_mapped(array)
 
     def __len__(self) -> int:
         return len(self._array)
@@ -54,6 +56,13 @@ class StridedColumn(ArrayColumn):
 
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
         return self.fresh(indices)
+
+
+def _is_mapped(array: Any) -> bool:
+    """Return whether the memory of an array belongs to a mapped file."""
+    while array is not None and not isinstance(array, (np.memmap, mmap.mmap)):
+        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+    return array is not None
 
 
 def array_column(array: NDArray[Any]) -> ArrayColumn:

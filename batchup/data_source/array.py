@@ -11,7 +11,7 @@ import numpy as np
 from batchup._indices import Indices, checked_indices
 from batchup.columns import Column, as_column
 from batchup.data_source.batches import take_sample
-from batchup.data_source.clock import Clock
+from batchup.data_source.buffers import Memory
 from batchup.data_source.passes import AHEAD, Pass
 from batchup.data_source.random_access import RandomAccessDataSource
 from batchup.data_source.reader import ColumnReader
@@ -95,9 +95,9 @@ class ArrayDataSource(RandomAccessDataSource):
         indices = chunk.indices if self._indices_checked else checked_indices(chunk.indices, length)
         viewed = isinstance(indices, slice) and not walk.copy
         if chunk.count > 1 and not viewed and self._row_bytes * len(chunk) > AHEAD:
-            return self._one_by_one(indices, len(chunk) // chunk.count, walk.clock)
+            return self._one_by_one(indices, len(chunk) // chunk.count, walk)
         try:
-            columns = self._gather(indices, walk.copy)
+            columns = self._gather(indices, walk.copy, walk.memory)
         except Exception as error:
             if not walk.policy.tolerant:
                 raise
@@ -115,6 +115,12 @@ class ArrayDataSource(RandomAccessDataSource):
     def _batch_keys(self) -> Any:
         return None if self._column_names is None else tuple(self._column_names)
 
+    def _resident(self) -> bool:
+        return all(column.cheap and not column.mapped for column in self._gathered_columns)
+
+    def _by_row(self) -> bool:
+        return type(self).samples_by_indices_nomapping is ArrayDataSource.samples_by_indices_nomapping
+
     def _sample_bytes(self, walk: Pass) -> int | None:
         if not all(column.cheap for column in self._gathered_columns):
             return None
@@ -122,26 +128,27 @@ class ArrayDataSource(RandomAccessDataSource):
             return 0  # views
         return self._row_bytes
 
-    def _gather(self, indices: Indices, copy: bool) -> list[Any]:
+    def _gather(self, indices: Indices, copy: bool, memory: Memory | None = None) -> list[Any]:
         """Return the samples of every column at `indices`, which are known to be good."""
         if isinstance(indices, slice) and not copy:
             columns = [column.view(indices) for column in self._gathered_columns]
         else:
             samples = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
-            columns = [reader.read(indices, samples) for reader in self._column_readers]
+            columns = [reader.read(indices, samples, memory) for reader in self._column_readers]
         if self.include_indices:
             columns.insert(0, IndexChunk(indices).array())
         return columns
 
-    def _one_by_one(self, indices: Indices, size: int, clock: Clock) -> Iterator[Any]:
+    def _one_by_one(self, indices: Indices, size: int, walk: Pass) -> Iterator[Any]:
         """Yield the batches at `indices`, each gathered when it is asked for."""
+        clock, memory = walk.clock, walk.memory
         length = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
         first = indices.start if isinstance(indices, slice) else 0
         clock.samples += length
         clock.bytes += length * self._row_bytes
         for start in range(first, first + length, size):
             part = slice(start, start + size) if isinstance(indices, slice) else indices[start : start + size]
-            batch = [reader.read_large(part, size) for reader in self._column_readers]
+            batch = [reader.read_large(part, size, memory) for reader in self._column_readers]
             if self.include_indices:
                 batch.insert(0, IndexChunk(part).array())
             made = tuple(batch) if self._column_names is None else self._as_dict(tuple(batch))

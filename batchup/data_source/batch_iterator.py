@@ -168,6 +168,12 @@ class BatchIterator(Iterator[Any]):
     def close(self) -> None:
         """Let go of the data and of batches made ahead; from here on the iterator is exhausted."""
         self._batches = iter(())
+        if self._walker is not None:
+            self._walker.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_walker", None) is not None:
+            self._walker.close()
 
     def __enter__(self) -> BatchIterator:
         return self

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from batchup.data_source.buffers import Memory
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 
 
@@ -73,14 +74,17 @@ def take_sample(batch: Any, number: int) -> Any:
     return batch[number]
 
 
-def stack_samples(samples: Sequence[Any]) -> Any:
-    """Join single samples, of one shape, into a batch."""
+def stack_samples(samples: Sequence[Any], memory: Memory | None = None) -> Any:
+    """Join single samples, of one shape, into a batch, whose arrays lie where `memory` says."""
     first = samples[0]
     if isinstance(first, dict):
-        return {name: stack_samples([sample[name] for sample in samples]) for name in first}
+        return {name: stack_samples([sample[name] for sample in samples], memory) for name in first}
     if isinstance(first, (tuple, list)):
-        return tuple(stack_samples(parts) for parts in zip(*samples, strict=True))
-    return np.stack([np.asarray(sample) for sample in samples])
+        return tuple(stack_samples(parts, memory) for parts in zip(*samples, strict=True))
+    arrays = [np.asarray(sample) for sample in samples]
+    if memory is None or any(array.dtype != arrays[0].dtype for array in arrays):
+        return np.stack(arrays)
+    return np.stack(arrays, out=memory((len(arrays), *arrays[0].shape), arrays[0].dtype))
 
 
 def without_padding(batch: Any) -> Any:

@@ -6,17 +6,21 @@ import math
 import platform
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+# returns an uninitialised, C-contiguous, writable array of a shape and a dtype, nobody else's
+Memory: TypeAlias = "Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]"
 
 KEPT_BUFFERS = 4
 KEPT_BYTES = 512 * 2**20
 
 _probe = [np.empty(1)]
-_FREE = sys.getrefcount(_probe[0])  # what an array counts to which a list alone refers
-_COUNTS_TELL = platform.python_implementation() == "CPython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+FREE = sys.getrefcount(_probe[0])  # what an array counts to which a list alone refers
+COUNTS_TELL = platform.python_implementation() == "CPython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class BufferRing:
@@ -44,10 +48,10 @@ class BufferRing:
         kept_buffers: int = KEPT_BUFFERS,
         kept_bytes: int = KEPT_BYTES,
     ) -> None:
-        self._sample_shape = sample_shape
+        self.sample_shape = sample_shape
         self.sample_bytes = math.prod(sample_shape) * dtype.itemsize
-        self._dtype = dtype
-        self._recycles = _COUNTS_TELL and not dtype.hasobject and self.sample_bytes > 0
+        self.dtype = dtype
+        self._recycles = COUNTS_TELL and not dtype.hasobject and self.sample_bytes > 0
         self._kept_buffers = kept_buffers
         self._kept_bytes = kept_bytes
         self._buffers: list[NDArray[np.uint8]] = []
@@ -55,19 +59,19 @@ class BufferRing:
 
     def empty(self, samples: int) -> NDArray[Any]:
         """Return an uninitialised, C-contiguous, writable array for `samples` samples, nobody else's."""
-        shape = (samples, *self._sample_shape)
+        shape = (samples, *self.sample_shape)
         size = samples * self.sample_bytes
         if not self._recycles or not 0 < 2 * size <= self._kept_bytes:
-            return np.empty(shape, self._dtype)
+            return np.empty(shape, self.dtype)
         with self._lock:
-            batch: NDArray[Any] = np.ndarray(shape, self._dtype, self._buffers[self._free(size)])
+            batch: NDArray[Any] = np.ndarray(shape, self.dtype, self._buffers[self._free(size)])
         return batch
 
     def _free(self, size: int) -> int:
         """Return the number of a free buffer of at least `size` bytes, a new one if there is none."""
         kept = self._buffers
         for i in range(len(kept)):
-            if sys.getrefcount(kept[i]) == _FREE and kept[i].nbytes >= size:
+            if sys.getrefcount(kept[i]) == FREE and kept[i].nbytes >= size:
                 return i
         kept.append(np.empty(size, np.uint8))
         while len(kept) > self._kept_buffers or sum(buffer.nbytes for buffer in kept) > self._kept_bytes:

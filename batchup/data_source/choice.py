@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.data_source.abstract import UNKNOWN, AbstractDataSource
+from batchup.data_source.ahead import Reading
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.choice_batch import ChoiceBatch
 from batchup.data_source.members import MemberSource
@@ -17,7 +18,7 @@ from batchup.data_source.passes import Pass
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling import num_batches
 from batchup.sampling.order import Key, generator_state, raw_state, set_generator_state
-from batchup.sampling.streams import IndexStream
+from batchup.sampling.streams import Frozen, IndexStream
 
 
 class ChoiceDataSource(MemberSource):
@@ -83,9 +84,9 @@ class ChoiceDataSource(MemberSource):
         streams = [m._one_rank(walk.member(i)) for i, m in enumerate(self._random_access_members())]
         return _InTurn(streams, self._turns(walk, {}))
 
-    def _read_chunk(self, chunk: ChoiceBatch, walk: Pass) -> Iterator[Any]:
-        return self._random_access_members()[chunk.ds_index]._read_chunk(
-            chunk.sample_indices, walk.member(chunk.ds_index)
+    def _begin_chunk(self, chunk: ChoiceBatch, walk: Pass, urgent: bool = False) -> Reading:
+        return self._random_access_members()[chunk.ds_index]._begin_chunk(
+            chunk.sample_indices, walk.member(chunk.ds_index), urgent
         )
 
     def _public_indices(self, chunk: ChoiceBatch) -> ChoiceBatch:
@@ -124,7 +125,7 @@ class ChoiceDataSource(MemberSource):
         return members[indices.ds_index]
 
 
-class Turns:
+class Turns(Frozen):
     """Whose turn it is: round after round of all members, or one round in which each has as many turns as batches.
 
     Parameters

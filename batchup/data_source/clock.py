@@ -19,20 +19,28 @@ class Clock:
     ----------
     samples, bytes : int
         What was read; a few batches of it may not have been handed out yet.
-    gathering, mapping : float
-        Seconds spent reading samples, and in mapped functions.
+    gathering, mapping, transporting : float
+        Seconds spent reading samples, in mapped functions, and bringing batches from a worker.
     waits, counts : array
         Seconds that the consumer waited lately, and for how many batches; `settle` empties them.
     """
 
-    __slots__ = ("_buckets", "_waiting", "bytes", "counts", "gathering", "mapping", "samples", "waits")
+    __slots__ = ("_buckets", "_waiting", "bytes", "counts", "gathering", "mapping", "samples", "transporting", "waits")
 
     def __init__(self) -> None:
         self.samples = self.bytes = 0
-        self.gathering = self.mapping = self._waiting = 0.0
+        self.gathering = self.mapping = self.transporting = self._waiting = 0.0
         self.waits = array("d")
         self.counts = array("q")
         self._buckets: Counter[int] = Counter()
+
+    def add(self, samples: int, size: int, gathering: float, mapping: float, transporting: float) -> None:
+        """Take note of what others read."""
+        self.samples += samples
+        self.bytes += size
+        self.gathering += gathering
+        self.mapping += mapping
+        self.transporting += transporting
 
     def wait(self, seconds: float, batches: int = 1) -> None:
         """Take note of how long the consumer waited for some batches."""
@@ -60,7 +68,7 @@ class Clock:
             "waiting": self._waiting,
             "gathering": self.gathering,
             "mapping": self.mapping,
-            "transporting": 0.0,
+            "transporting": self.transporting,
             **{f"p{percent}": self._percentile(percent) for percent in (50, 95, 99)},
         }
 

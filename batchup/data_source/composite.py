@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from batchup.data_source.abstract import UNKNOWN, AbstractDataSource
+from batchup.data_source.ahead import Reading
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.batches import flatten as flatten_batches
 from batchup.data_source.batches import length, trim
 from batchup.data_source.members import MemberSource, least
 from batchup.data_source.passes import Pass
 from batchup.data_source.tolerance import read_all
-from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling.chunks import chunk_length
 from batchup.sampling.chunks import trim as cut_to
@@ -90,13 +90,15 @@ class CompositeDataSource(MemberSource):
             return _SideBySide([m._index_batches(walk.member(i)) for i, m in enumerate(members)], self.trim)
         return _SideBySide([m._one_rank(walk.member(i)) for i, m in enumerate(members)], self.trim)
 
-    def _read_chunk(self, chunk: list[Any], walk: Pass) -> Iterator[Any]:
+    def _begin_chunk(self, chunk: list[Any], walk: Pass, urgent: bool = False) -> Reading:
         members = enumerate(self._random_access_members())
-        if walk.policy.tolerant:
-            reads = [partial(_read_one, m, part, walk.member(i)) for (i, m), part in zip(members, chunk, strict=True)]
-            return iter((self._join(read_all([(read, None) for read in reads])),))
-        parts = [m._read_chunk(part, walk.member(i)) for (i, m), part in zip(members, chunk, strict=True)]
-        return map(self._join, zip(*parts, strict=True))
+        parts = [m._begin_chunk(part, walk.member(i), urgent) for (i, m), part in zip(members, chunk, strict=True)]
+        return Reading(partial(self._joined, parts, walk.policy.tolerant), parts)
+
+    def _joined(self, parts: list[Reading], tolerant: bool) -> Iterator[Any]:
+        if tolerant:
+            return iter((self._join(read_all([(part.only, None) for part in parts])),))
+        return map(self._join, zip(*[part.result() for part in parts], strict=True))
 
     def _public_indices(self, chunk: list[Any]) -> list[Any]:
         return [m._public_indices(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
@@ -132,10 +134,6 @@ class CompositeDataSource(MemberSource):
         if len(indices) != len(self.datasets):
             raise InvalidValueError(f"expected {len(self.datasets)} entries, one per member, got {len(indices)}")
         return indices
-
-
-def _read_one(member: WalkedDataSource, chunk: Any, walk: Pass) -> Any:
-    return next(member._read_chunk(chunk, walk))
 
 
 class _SideBySide(IndexStream):

@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 
 from batchup.data_source.abstract import AbstractDataSource
-from batchup.data_source.batch_iterator import Count
+from batchup.data_source.ahead import Reading
 from batchup.data_source.batches import call, checked_result, length, name_of, stack_samples, take_sample, trim
 from batchup.data_source.passes import Pass
 from batchup.data_source.tolerance import BadSamplesError
-from batchup.data_source.walk import WalkedDataSource, outsider_in
+from batchup.data_source.wrapped import WrappedSource
 from batchup.errors import InvalidTypeError
 from batchup.sampling.chunks import batch_count, branch, first_leaf
 from batchup.sampling.order import Key, whole_number
-from batchup.sampling.streams import IndexStream
 
 _MAP = 0x6D6170  # sets the keys of mapped functions apart from those of orders
 
 
-class MapDataSource(WalkedDataSource):
+class MapDataSource(WrappedSource):
     """Apply a function to every batch of a source; random access if the source is.
 
     A function that has a parameter `rng` is given a `numpy.random.Generator`, which depends on the seed, the epoch
@@ -78,26 +77,8 @@ class MapDataSource(WalkedDataSource):
         self._nothing: Any = None  # an empty batch as `fn` would make it, known after the first one
         self._stage: int = source._stage + 1 if isinstance(source, MapDataSource) else 0
 
-    @property
-    def is_random_access(self) -> bool:
-        return self.source.is_random_access
-
-    def num_samples(self, **kwargs: Any) -> Count:
-        return self.source.num_samples(**kwargs)
-
-    def _flat_length(self) -> int:
-        """Return the number of samples that there are indices for."""
-        length: int = self.source._flat_length()  # type: ignore[attr-defined]
-        return length
-
-    def _outsider(self) -> AbstractDataSource | None:
-        return outsider_in(self.source)
-
-    def _num_batches(self, walk: Pass, keywords: Mapping[str, Any]) -> Count:
-        return self.source._num_batches(walk, keywords)
-
     def _check_pass(self, walk: Pass) -> None:
-        self.source._check_pass(walk)
+        super()._check_pass(walk)
         if self._key(walk) is None and self._rng is not None and self._rng.default is inspect.Parameter.empty:
             raise InvalidTypeError(
                 f"{name_of(self.fn)} needs an rng: pass a seed to map(), or an int as shuffle to batch_iterator()"
@@ -109,30 +90,21 @@ class MapDataSource(WalkedDataSource):
     def samples_by_indices(self, indices: Any) -> Any:
         return self._by_indices(self._walked().samples_by_indices(indices))
 
-    @property
-    def _cuttable(self) -> bool:
-        return self._walked()._cuttable
-
-    def _index_batches(self, walk: Pass) -> IndexStream:
-        return self._walked()._index_batches(walk)
-
     def _read_chunk(self, chunk: Any, walk: Pass) -> Iterator[Any]:
+        return self._begin_chunk(chunk, walk).result()
+
+    def _begin_chunk(self, chunk: Any, walk: Pass, urgent: bool = False) -> Reading:
         leaf = first_leaf(chunk)
         size = len(leaf) // batch_count(chunk)
         places = (leaf.cut(i * size, (i + 1) * size).places for i in range(batch_count(chunk)))
-        return self._map(self._walked()._read_chunk(chunk, walk), places, walk, branch(chunk))
-
-    def _public_indices(self, chunk: Any) -> Any:
-        return self._walked()._public_indices(chunk)
-
-    def _column_lengths(self) -> tuple[int, ...]:
-        return self._walked()._column_lengths()
-
-    def _sample_bytes(self, walk: Pass) -> int | None:
-        return self._walked()._sample_bytes(walk)
+        begun = self._walked()._begin_chunk(chunk, walk.elsewhere(), urgent)
+        return Reading(lambda: self._map(begun.result(), places, walk, branch(chunk)), [begun])
 
     def _maps(self) -> bool:
         return True
+
+    def _by_row(self) -> bool:
+        return self.per_sample and self._walked()._by_row()
 
     def _plan_structure(self) -> str:
         seed = "" if self.seed is None else f", seed={self.seed}"
@@ -181,7 +153,7 @@ class MapDataSource(WalkedDataSource):
             raise BadSamplesError({row: (stage, error) for row, error in bad.items()})
         if not rows:
             return batch if self._nothing is None else self._nothing
-        result = checked_result(stack_samples(samples), self.fn, batch)
+        result = checked_result(stack_samples(samples, walk.memory), self.fn, batch)
         self._nothing = trim(result, 0)
         return result
 
@@ -197,10 +169,6 @@ class MapDataSource(WalkedDataSource):
 
     def _key(self, walk: Pass) -> Key | None:
         return walk.key(self.seed) if self._rng is not None else None
-
-    def _walked(self) -> WalkedDataSource:
-        self._require_random_access()
-        return self.source  # type: ignore[return-value]
 
 
 class Chance:

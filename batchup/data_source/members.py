@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from batchup.data_source.abstract import AbstractDataSource
+from batchup.data_source.ahead import Reading
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.passes import Pass
 from batchup.data_source.walk import WalkedDataSource, outsider_in
@@ -37,8 +40,21 @@ class MemberSource(WalkedDataSource):
         for i, member in enumerate(self.datasets):
             member._check_pass(walk.member(i))
 
+    def _resident(self) -> bool:
+        return all(member._resident() for member in self._random_access_members())
+
     def _maps(self) -> bool:
         return any(member._maps() for member in self._random_access_members())
+
+    def _read_chunk(self, chunk: Any, walk: Pass) -> Iterator[Any]:
+        return self._begin_chunk(chunk, walk).result()
+
+    @abstractmethod
+    def _begin_chunk(self, chunk: Any, walk: Pass, urgent: bool = False) -> Reading:
+        """Begin to read a chunk: the members' parts of it."""
+
+    def _look_ahead(self, walk: Pass) -> int:
+        return max(m._look_ahead(walk.member(i)) for i, m in enumerate(self._random_access_members()))
 
     def _plan_structure(self) -> str:
         members = ", ".join(member._plan_structure() for member in self._random_access_members())

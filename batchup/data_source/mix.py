@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import checked_indices
+from batchup.data_source.ahead import Reading
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.batches import merged, take_sample
-from batchup.data_source.mapped import MapDataSource
 from batchup.data_source.passes import Pass
 from batchup.data_source.random_access import RandomAccessDataSource
 from batchup.data_source.tolerance import read_all
 from batchup.data_source.walk import WalkedDataSource
+from batchup.data_source.wrapped import WrappedSource
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 from batchup.sampling import num_batches
 from batchup.sampling.chunks import IndexChunk
 from batchup.sampling.classes import spread_offsets
-from batchup.sampling.streams import IndexStream
+from batchup.sampling.streams import Frozen, IndexStream
 
 _LONGEST = 1_000_000
 
@@ -132,15 +133,27 @@ class MixDataSource(WalkedDataSource):
         return _MixStream(self.sources, self._starts, self._pattern, walk, self.stop == "all", self.num_samples())
 
     def _read_chunk(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
+        return self._begin_chunk(chunk, walk).result()
+
+    def _begin_chunk(self, chunk: IndexChunk, walk: Pass, urgent: bool = False) -> Reading:
         indices, places = chunk.array(), chunk.places()
         by_source = self._by_source(indices)
+        parts = [
+            self.sources[i]._begin_chunk(
+                IndexChunk(indices[rows] - self._starts[i], 1, places[rows]), walk.elsewhere().member(i), urgent
+            )
+            for i, rows in by_source
+        ]
 
-        def reading(i: int, rows: NDArray[np.intp]) -> Callable[[], Any]:
-            part = IndexChunk(indices[rows] - self._starts[i], 1, places[rows])
-            return lambda: next(self.sources[i]._read_chunk(part, walk.member(i)))
+        def joined() -> Iterator[Any]:
+            reads = [(part.only, rows) for part, (_, rows) in zip(parts, by_source, strict=True)]
+            return iter((merged(read_all(reads), np.concatenate([rows for _, rows in by_source])),))
 
-        parts = read_all([(reading(i, rows), rows) for i, rows in by_source])
-        return iter((merged(parts, np.concatenate([rows for _, rows in by_source])),))
+        return Reading(joined, parts)
+
+    def _look_ahead(self, walk: Pass) -> int:
+        ahead: list[int] = [source._look_ahead(walk.member(i)) for i, source in enumerate(self.sources)]
+        return max(ahead)
 
     def _public_indices(self, chunk: IndexChunk) -> Any:
         return chunk.array()
@@ -153,6 +166,9 @@ class MixDataSource(WalkedDataSource):
 
     def _sample_bytes(self, walk: Pass) -> int | None:
         return None
+
+    def _resident(self) -> bool:
+        return all(source._resident() for source in self.sources)
 
     def _maps(self) -> bool:
         return any(source._maps() for source in self.sources)
@@ -251,7 +267,7 @@ class _MixStream(IndexStream):
         raise LookupError("nothing has been drawn yet")
 
 
-class _Member:
+class _Member(Frozen):
     """The samples of one source, one after the other, from the beginning again when they are used up."""
 
     def __init__(self, source: Any, start: int, walk: Pass, again: bool) -> None:
@@ -298,7 +314,7 @@ class _Member:
 
 
 def _has_flat_indices(source: Any) -> bool:
-    if isinstance(source, MapDataSource):
+    if isinstance(source, WrappedSource):
         return _has_flat_indices(source.source)
     return isinstance(source, (RandomAccessDataSource, MixDataSource)) and source._cuttable
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from batchup.data_source.buffers import Memory
 from batchup.data_source.clock import Clock
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling.order import Key, Order, as_order, whole_number
@@ -68,6 +69,8 @@ class Pass:
         Counts what is read and how long it takes; shared by all the sources of the tree.
     indices_only : bool
         Whether this source itself is asked for indices; so a subclass that overrides that may ask its base class.
+    memory : callable or None
+        Where the arrays of batches are to lie, if that matters to whoever reads them.
     """
 
     batch_size: int
@@ -81,6 +84,7 @@ class Pass:
     policy: Policy = Policy()
     clock: Clock = field(default_factory=Clock, compare=False)
     indices_only: bool = False
+    memory: Memory | None = field(default=None, compare=False)
     _members: dict[int, Pass] = field(default_factory=dict, compare=False, repr=False, init=False)
 
     @property
@@ -94,6 +98,10 @@ class Pass:
             order = self.order.member(number) if isinstance(self.order, Key) else self.order
             self._members[number] = replace(self, order=order, path=(*self.path, number), indices_only=False)
         return self._members[number]
+
+    def elsewhere(self) -> Pass:
+        """Return the pass over the source of a map: its batches lie anywhere."""
+        return self if self.memory is None else replace(self, memory=None)
 
     def key(self, seed: int | None) -> Key | None:
         """Return the key of this place in the tree: under `seed`, or else under that of the order."""

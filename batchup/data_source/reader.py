@@ -7,7 +7,7 @@ from typing import Any
 
 from batchup._indices import Indices
 from batchup.columns import Column
-from batchup.data_source.buffers import BufferRing
+from batchup.data_source.buffers import BufferRing, Memory
 
 TRIALS = 8
 REUSE = 16 * 2**20
@@ -34,16 +34,19 @@ class ColumnReader:
         self._fresh = False
         self._seconds: tuple[list[float], list[float]] | None = ([], []) if hasattr(column, "fresh") else None
 
-    def read(self, indices: Indices, samples: int) -> Any:
+    def read(self, indices: Indices, samples: int, memory: Memory | None = None) -> Any:
         """Return the samples at `indices`, which are so many."""
         if self._ring is None:
             return self.column.gather(indices)
+        if memory is not None:
+            return self.column.gather(indices, memory((samples, *self._ring.sample_shape), self._ring.dtype))
         return self.column.gather(indices, self._ring.empty(samples))
 
-    def read_large(self, indices: Indices, samples: int) -> Any:
+    def read_large(self, indices: Indices, samples: int, memory: Memory | None = None) -> Any:
         """Return the samples of a batch that is read by itself, by the faster way as soon as that is known."""
-        if isinstance(indices, slice) or samples * self._sample_bytes > REUSE or self._ring is None:
-            return self.read(indices, samples)
+        alone = isinstance(indices, slice) or samples * self._sample_bytes > REUSE
+        if alone or self._ring is None or memory is not None:
+            return self.read(indices, samples, memory)
         trial = self._seconds  # another thread may end it
         if trial is not None:
             return self._try(indices, samples, *trial)

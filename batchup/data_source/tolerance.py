@@ -15,6 +15,7 @@ from batchup.errors import BatchUpError, TooManyErrorsError
 from batchup.sampling.chunks import IndexChunk, each_part, first_leaf, real_samples
 
 if TYPE_CHECKING:
+    from batchup.data_source.ahead import Reading
     from batchup.data_source.walk import Walk, WalkedDataSource
 
 
@@ -68,13 +69,13 @@ class Ledger:
             ) from last.exception
 
 
-def read_tolerantly(source: WalkedDataSource, chunk: Any, walker: Walk) -> tuple[Iterator[Any], Any]:
+def read_tolerantly(source: WalkedDataSource, chunk: Any, walker: Walk, reading: Reading) -> tuple[Iterator[Any], Any]:
     """Return the batch of a chunk of one batch, and the chunk: without the samples that fail, or with others."""
     policy, position, behind = walker.walk.policy, walker.step, place_behind(chunk)
     replaced, most = 0, most_replacements(source)
     while True:
         try:
-            return iter([next(source._read_chunk(chunk, walker.walk))]), chunk
+            return iter([reading.only()]), chunk
         except BadSamplesError as bad:
             rows = np.array(sorted(bad.rows), np.intp)
             if policy.on_error == "raise":
@@ -89,13 +90,14 @@ def read_tolerantly(source: WalkedDataSource, chunk: Any, walker: Walk) -> tuple
             )
             if policy.on_error == "skip":
                 chunk = _without(chunk, rows)
-                continue
-            chunk = walker.with_others(chunk, rows, behind)
-            behind, replaced = behind + len(rows), replaced + len(rows)
+            else:
+                chunk = walker.with_others(chunk, rows, behind)
+                behind, replaced = behind + len(rows), replaced + len(rows)
             if replaced > most:
                 raise TooManyErrorsError(
                     f"batch {position} needs another sample for each that fails, and {replaced} failed in a row"
                 ) from bad.rows[int(rows[-1])][1]
+            reading = source._begin_chunk(chunk, walker.walk)
         except Exception as error:  # noqa: BLE001  it is raised again, with a note
             raise _noted(error, walker, chunk) from error.__cause__
 

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from time import perf_counter
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from batchup.data_source.abstract import AbstractDataSource
+from batchup.data_source.ahead import Ahead, Begun, Mark, Reading, waited_for
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.batches import with_mask
 from batchup.data_source.clock import Clock
@@ -107,6 +109,18 @@ class WalkedDataSource(OwnDataSource):
     def _read_chunk(self, chunk: Any, walk: Pass) -> Iterator[Any]:
         """Return the batches of a chunk; what lies in arrays is read before this returns."""
 
+    def _begin_chunk(self, chunk: Any, walk: Pass, urgent: bool = False) -> Reading:
+        """Begin to read a chunk, if this source has others to do it; urgent is what somebody waits for already."""
+        return Reading(partial(self._read_chunk, chunk, walk))
+
+    def _look_ahead(self, walk: Pass) -> int:
+        """Return how many batches to begin before they are needed; 0 if all is read here, when it is needed."""
+        return 0
+
+    def _together(self, walk: Pass) -> int:
+        """Return how many of those batches to begin as one chunk."""
+        return 1
+
     @abstractmethod
     def _public_indices(self, chunk: Any) -> Any:
         """Return the indices of a chunk that holds one batch, as users see them."""
@@ -118,6 +132,14 @@ class WalkedDataSource(OwnDataSource):
     @abstractmethod
     def _sample_bytes(self, walk: Pass) -> int | None:
         """Return the bytes to copy for one sample, None if samples are not to be read ahead of need."""
+
+    def _resident(self) -> bool:
+        """Return whether reading is a mere copy of memory, with no file and no code of the user's on the way."""
+        return False
+
+    def _by_row(self) -> bool:
+        """Return whether a batch may be read in parts, and is what they make up together."""
+        return False
 
     def _maps(self) -> bool:
         """Return whether functions of the user's are called on the way."""
@@ -182,14 +204,19 @@ class Walk:
         self.source = source
         self.walk = walk
         self.ledger = Ledger(walk, source.num_samples)
-        self._stream = source._steps_of_pass(walk)
-        self._taken = 0
         self._each_timed = False
         self._known_plan: dict[str, Any] | None = None
-        self._batches: Iterator[Any] = chain.from_iterable(self._chunks())
+        self._batches: Iterator[Any]
+        self._enter(source._steps_of_pass(walk), 0)
 
     def __iter__(self) -> Iterator[Any]:
         return self._batches
+
+    def close(self) -> None:
+        """Give up the batches that are made ahead."""
+        self._batches = iter(())
+        if self._ahead is not None:
+            self._ahead.close()
 
     def state_dict(self, position: int) -> dict[str, Any]:
         """Return the state of having handed out `position` batches."""
@@ -200,8 +227,10 @@ class Walk:
             "world_size": self.walk.world_size,
         }
         if self.walk.drawn:
-            state["stream"] = self._stream.state(self._taken - position)
-            state["generator"] = generator_state(raw_state(self.walk.order))  # type: ignore[arg-type]
+            stream, taken, generator = self._mark()
+            now = raw_state(self.walk.order) if generator is None else generator  # type: ignore[arg-type]
+            state["stream"] = stream.state(taken - position)
+            state["generator"] = generator_state(now)
         return state
 
     def load_state_dict(self, state: Any) -> int:
@@ -209,18 +238,18 @@ class Walk:
         state = checked_state(state, self._plan())
         ended = self._ended(state["position"])
         step = step_at(state["position"], self.walk.world_size, ended)
+        if self.walk.drawn and state["world_size"] != self.walk.world_size:
+            raise StateError(
+                f"with a generator's order the world size stays: it was {state['world_size']} and is "
+                f"{self.walk.world_size}; an int seed as shuffle may change it"
+            )
         stream = self.source._steps_of_pass(self.walk)
         if self.walk.drawn:
-            if state["world_size"] != self.walk.world_size:
-                raise StateError(
-                    f"with a generator's order the world size stays: it was {state['world_size']} and is "
-                    f"{self.walk.world_size}; an int seed as shuffle may change it"
-                )
             _restore(stream, state, self.walk.order)
         else:
             stream.seek(step)
-        self._stream, self._taken = stream, step
-        self._batches = iter(()) if ended else chain.from_iterable(self._chunks())
+        self.close()
+        self._enter(stream, step, ended)
         return step
 
     def _plan(self) -> dict[str, Any]:
@@ -235,7 +264,7 @@ class Walk:
     @property
     def step(self) -> int:
         """Number of the step whose batch is in work."""
-        return self._taken - 1
+        return self._mark().taken - 1
 
     def with_others(self, chunk: Any, rows: Any, place: int) -> Any:
         """Put into rows of a chunk the samples from a place of the one-rank order on, round and round."""
@@ -243,14 +272,46 @@ class Walk:
         places = [place + i for i in range(len(rows))]
         if samples is not None and samples != math.inf:
             places = [place % int(samples) for place in places]
-        return put(chunk, rows, [self._stream.at(place, chunk) for place in places])
+        stream = self._mark().stream
+        return put(chunk, rows, [stream.at(place, chunk) for place in places])
 
-    def _chunks(self) -> Iterator[Iterator[Any]]:
+    def _enter(self, stream: IndexStream, taken: int, ended: bool = False) -> None:
+        """Go on from where a stream stands, behind so many batches."""
+        self._stream, self._taken = stream, taken
+        self._ahead: Ahead | None = None
+        self._batches = iter(())
+        if ended:
+            return
+        # bad samples are looked for, and padding is marked, batch by batch
+        single = self.walk.policy.tolerant or self.walk.tail == "pad"
+        if self.source._look_ahead(self.walk):
+            self._ahead = Ahead(self.source, self.walk, stream, taken, 1 if single else MOST)
+            self._batches = chain.from_iterable(map(self._finish, self._ahead))
+        else:
+            self._batches = chain.from_iterable(self._chunks(single))
+
+    def _mark(self) -> Mark:
+        """Return where the pass stood when the chunk in work had been taken."""
+        return Mark(self._stream, self._taken, None) if self._ahead is None else self._ahead.mark
+
+    def _finish(self, begun: Begun) -> Iterator[Any]:
+        """Return the batches of a chunk that was begun ahead."""
+        chunk, reading, _ = begun
+        if self.walk.policy.tolerant:
+            return waited_for(self._tolerated(chunk, reading), self.walk.clock)
+        batches = waited_for(_result(reading), self.walk.clock)
+        return _masked(batches, chunk) if self.walk.tail == "pad" else batches
+
+    def _tolerated(self, chunk: Any, reading: Reading) -> Iterator[Any]:
+        batches, chunk = read_tolerantly(self.source, chunk, self, reading)
+        yield from _masked(batches, chunk) if self.walk.tail == "pad" else batches
+
+    def _chunks(self, single: bool) -> Iterator[Iterator[Any]]:
         source, walk = self.source, self.walk
         lengths = source._column_lengths()
         sample_bytes = source._sample_bytes(walk)
         self._each_timed = source._maps() or sample_bytes is None or sample_bytes * walk.batch_size > SMALL
-        most = 1 if walk.policy.tolerant or walk.tail == "pad" else _batches_at_once(sample_bytes, walk.batch_size)
+        most = 1 if single else _batches_at_once(sample_bytes, walk.batch_size)
         count = 1
         while (chunk := self._stream.take(count)) is not None:
             # a NumPy array to which somebody refers cannot change its length
@@ -265,7 +326,7 @@ class Walk:
     def _read(self, chunk: Any) -> Iterator[Any]:
         begin, clock = perf_counter(), self.walk.clock
         if self.walk.policy.tolerant:
-            batches, chunk = read_tolerantly(self.source, chunk, self)
+            batches, chunk = read_tolerantly(self.source, chunk, self, self.source._begin_chunk(chunk, self.walk))
         else:
             batches = self.source._read_chunk(chunk, self.walk)
         if self.walk.tail == "pad":
@@ -287,6 +348,11 @@ def _restore(stream: IndexStream, state: dict[str, Any], generator: Any) -> None
     except (KeyError, TypeError, ValueError, IndexError) as error:
         set_generator_state(generator, generator_state(before))
         raise StateError(f"the state is damaged: {error!r}") from error
+
+
+def _result(reading: Reading) -> Iterator[Any]:
+    """Wait for the batches of a reading when the first one is asked for."""
+    yield from reading.result()
 
 
 def _timed(batches: Iterator[Any], clock: Clock, begin: float) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 from abc import ABC, abstractmethod
@@ -25,7 +26,21 @@ class PassOrder(Protocol):
     def __getitem__(self, places: slice, /) -> Any: ...
 
 
-class IndexStream(ABC):
+class Frozen:
+    """What moves on as it is used, and can be kept as it is."""
+
+    def frozen(self) -> Any:
+        """Return a twin that stays where this is, sharing what never changes; not to be taken from."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Frozen):
+                setattr(twin, name, value.frozen())
+            elif isinstance(value, list) and value and isinstance(value[0], Frozen):
+                setattr(twin, name, [part.frozen() for part in value])
+        return twin
+
+
+class IndexStream(Frozen, ABC):
     """The index batches of one pass, in order.
 
     Nothing is drawn from a generator before the batch that needs it is taken.

@@ -1,0 +1,8 @@
+"""Who does it: threads and processes that make batches, and do other tasks, ahead of need."""
+
+from batchup.work_pool.abstract import AbstractWorkerPool
+from batchup.work_pool.parallel import ParallelDataSource
+from batchup.work_pool.threads import WorkerThreadPool
+from batchup.work_pool.work_stream import WorkStream
+
+__all__ = ["AbstractWorkerPool", "ParallelDataSource", "WorkStream", "WorkerThreadPool"]
