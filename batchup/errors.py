@@ -11,6 +11,7 @@
     |-- TooManyErrorsError  (RuntimeError)         more samples failed than `max_errors` allows
     |-- WorkerError         (RuntimeError)         a worker of a pool died at its task, or cannot be started
     |   `-- WorkerTimeoutError  (TimeoutError)     a task took longer than the pool's timeout
+    |-- SharedMemoryError   (MemoryError)          there is no room for memory that processes share
     |-- UnsupportedError    (NotImplementedError)  what this object cannot do
     `-- MissingExtraError   (ImportError)          an optional dependency is not installed
 """
@@ -24,6 +25,7 @@ __all__ = [
     "InvalidValueError",
     "LengthError",
     "MissingExtraError",
+    "SharedMemoryError",
     "StateError",
     "TooManyErrorsError",
     "UnsupportedError",
@@ -61,11 +63,23 @@ class TooManyErrorsError(BatchUpError, RuntimeError):
 
 
 class WorkerError(BatchUpError, RuntimeError):
-    """A worker of a pool died at its task, or cannot be started."""
+    """A worker of a pool died at its task, or cannot be started.
+
+    Attributes
+    ----------
+    batch : int
+        Which batch of those that it was given together it was at.
+    """
+
+    batch = 0
 
 
 class WorkerTimeoutError(WorkerError, TimeoutError):
     """A task took longer than the pool's timeout."""
+
+
+class SharedMemoryError(BatchUpError, MemoryError):
+    """There is no room for memory that processes share."""
 
 
 class UnsupportedError(BatchUpError, NotImplementedError):

@@ -2,5 +2,6 @@
 
 from batchup.columns.abstract import Column
 from batchup.columns.array_likes import as_column
+from batchup.columns.arrays import is_mapped
 
-__all__ = ["Column", "as_column"]
+__all__ = ["Column", "as_column", "is_mapped"]

@@ -20,7 +20,7 @@ class ArrayColumn:
         self._array = array.view(np.ndarray)
         self.dtype = array.dtype
         self.sample_shape: tuple[int, ...] = array.shape[1:]
-        self.mapped = _is_mapped(array)
+        self.mapped = is_mapped(array)
 
     def __len__(self) -> int:
         return len(self._array)
@@ -58,7 +58,7 @@ class StridedColumn(ArrayColumn):
         return self.fresh(indices)
 
 
-def _is_mapped(array: Any) -> bool:
+def is_mapped(array: Any) -> bool:
     """Return whether the memory of an array belongs to a mapped file."""
     while array is not None and not isinstance(array, (np.memmap, mmap.mmap)):
         array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)

@@ -160,6 +160,14 @@ def sample_index(chunk: Any, row: int) -> Any:
     return chunk._replace(sample_indices=sample_index(chunk.sample_indices, row))
 
 
+def samples_shown(chunk: Any) -> str:
+    """Return how to call the samples of a chunk of one batch in an error."""
+    rows = range(len(first_leaf(chunk)))
+    return (
+        "samples " + ", ".join(str(sample_index(chunk, row)) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
+    )
+
+
 def rows_of(chunk: Any, rows: NDArray[np.intp]) -> Any:
     """Return some rows of every part of a chunk of one batch."""
     return each_part(chunk, lambda part: part.rows(rows[rows < len(part)]))
@@ -189,8 +197,6 @@ def _without(chunk: Any, rows: NDArray[np.intp]) -> Any:
 def _noted(error: Exception, walker: Walk, chunk: Any) -> Exception:
     """Return an error that tells which batch, or which samples of it, it belongs to."""
     if walker.walk.policy.trace:
-        rows = range(len(first_leaf(chunk)))
-        shown = ", ".join(str(sample_index(chunk, row)) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
-        note = f"in epoch {walker.walk.epoch}, batch {walker.step}, samples {shown}"
+        note = f"in epoch {walker.walk.epoch}, batch {walker.step}, {samples_shown(chunk)}"
         error.__dict__.setdefault("__notes__", []).append(note)  # what add_note does, also before Python 3.11
     return error

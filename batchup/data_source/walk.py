@@ -22,9 +22,9 @@ from batchup.data_source.door import OwnDataSource, check_keywords
 from batchup.data_source.passes import AHEAD, SMALL, Pass, as_pass
 from batchup.data_source.states import VERSION, checked_state, plan_of, step_at
 from batchup.data_source.steps import ShardStream, TailStream
-from batchup.data_source.tolerance import Ledger, put, read_tolerantly
-from batchup.errors import InvalidTypeError, InvalidValueError, LengthError, StateError, UnsupportedError
-from batchup.sampling.chunks import batch_count, first_leaf, real_samples
+from batchup.data_source.tolerance import Ledger, put, read_tolerantly, samples_shown
+from batchup.errors import InvalidTypeError, InvalidValueError, LengthError, StateError, UnsupportedError, WorkerError
+from batchup.sampling.chunks import batch_count, chunk_length, cut, first_leaf, real_samples
 from batchup.sampling.order import Shuffle, generator_state, raw_state, set_generator_state
 from batchup.sampling.streams import IndexStream, index_batches
 
@@ -297,10 +297,22 @@ class Walk:
     def _finish(self, begun: Begun) -> Iterator[Any]:
         """Return the batches of a chunk that was begun ahead."""
         chunk, reading, _ = begun
+        reading = Reading(partial(self._located, begun), [reading])
         if self.walk.policy.tolerant:
             return waited_for(self._tolerated(chunk, reading), self.walk.clock)
         batches = waited_for(_result(reading), self.walk.clock)
         return _masked(batches, chunk) if self.walk.tail == "pad" else batches
+
+    def _located(self, begun: Begun) -> Iterator[Any]:
+        """Return the batches of a reading; if a worker fails at it, tell which batch that was."""
+        try:
+            return begun.reading.result()
+        except WorkerError as error:
+            count = batch_count(begun.chunk)
+            size = chunk_length(begun.chunk) // count
+            batch = cut(begun.chunk, error.batch * size, (error.batch + 1) * size)
+            number = begun.mark.taken - count + error.batch
+            raise type(error)(f"batch {number} of epoch {self.walk.epoch}, {samples_shown(batch)}: {error}") from error
 
     def _tolerated(self, chunk: Any, reading: Reading) -> Iterator[Any]:
         batches, chunk = read_tolerantly(self.source, chunk, self, reading)

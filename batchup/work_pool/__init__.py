@@ -2,7 +2,8 @@
 
 from batchup.work_pool.abstract import AbstractWorkerPool
 from batchup.work_pool.parallel import ParallelDataSource
+from batchup.work_pool.processes import WorkerProcessPool
 from batchup.work_pool.threads import WorkerThreadPool
 from batchup.work_pool.work_stream import WorkStream
 
-__all__ = ["AbstractWorkerPool", "ParallelDataSource", "WorkStream", "WorkerThreadPool"]
+__all__ = ["AbstractWorkerPool", "ParallelDataSource", "WorkStream", "WorkerProcessPool", "WorkerThreadPool"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -28,12 +28,17 @@ class Figures(NamedTuple):
         return self.gathering + self.mapping + self.transporting
 
 
-def read(source: WalkedDataSource, chunk: Any, walk: Pass) -> tuple[list[Any], Figures]:
-    """Return the batches of a chunk, all read, and what that took."""
+def read(
+    source: WalkedDataSource, chunk: Any, walk: Pass, note: Callable[[int], None] = lambda batch: None
+) -> tuple[list[Any], Figures]:
+    """Return the batches of a chunk, all read, and what that took; `note` is told which is begun."""
     clock = Clock()
     begin = perf_counter()
     walk = replace(walk, clock=clock)
-    batches = [batch for part in _parts(source, chunk, walk) for batch in source._read_chunk(part, walk)]
+    batches: list[Any] = []
+    for part in _parts(source, chunk, walk):
+        note(len(batches))
+        batches += source._read_chunk(part, walk)
     gathering = perf_counter() - begin - clock.mapping
     return batches, Figures(clock.samples, clock.bytes, gathering, clock.mapping)
 

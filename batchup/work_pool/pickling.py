@@ -1,0 +1,247 @@
+"""What is sent to worker processes: functions of the main program by value, large arrays as where they lie."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.columns import is_mapped
+from batchup.errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from batchup.sampling import AbstractSampler
+from batchup.work_pool.shared import private_map, shared_file
+
+LARGE = 64 * 1024  # bytes of an array that is not pickled
+ALIGNED = 64
+
+try:
+    from cloudpickle import Pickler as _Pickler
+except ImportError:  # what cannot be sent without it is told when it is met
+    from pickle import Pickler as _Pickler
+
+_BY_VALUE = hasattr(_Pickler, "reducer_override")
+
+
+class Pickler(_Pickler):  # type: ignore[misc]
+    """Pickles what functions return, and their arguments; arrays that can be laid aside are."""
+
+    def __init__(self, file: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        self._lays_aside = buffer_callback is not None
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how to pickle a value, or NotImplemented for the usual way."""
+        if self._lays_aside and type(value) is np.ndarray and value.nbytes and not value.dtype.hasobject:
+            flags = value.flags
+            if not (flags.c_contiguous or flags.f_contiguous):
+                return np.ascontiguousarray(value).__reduce_ex__(5)
+        if _BY_VALUE:
+            return super().reducer_override(value)
+        if isinstance(value, (FunctionType, type)) and value.__module__ == "__main__":
+            raise MissingExtraError(
+                f"{value.__qualname__} is defined in the main program; to send it to a worker process: "
+                'pip install "batchup[process]", or move it into a module'
+            )
+        return NotImplemented
+
+
+class Region(NamedTuple):
+    """Where in a file an array lies."""
+
+    path: str
+    file: tuple[int, int]  # device and inode
+    offset: int
+    writable: bool
+
+
+class Snapshot:
+    """Arrays to be copied into shared memory, once, for all workers."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._arrays: list[tuple[NDArray[Any], int]] = []
+        self._places: dict[Any, int] = {}
+
+    def place(self, array: NDArray[Any]) -> int:
+        """Return where an array will lie; the same memory twice is copied once."""
+        key = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
+        if key not in self._places:
+            self._places[key] = self.size
+            self._arrays.append((array, self.size))
+            self.size += -(-array.nbytes // ALIGNED) * ALIGNED
+        return self._places[key]
+
+    def copied(self) -> int | None:
+        """Return the descriptor of a file with the copies, None if there are none."""
+        if not self._arrays:
+            return None
+        descriptor = shared_file(self.size, "a copy of the data for worker processes")
+        with mmap.mmap(descriptor, self.size) as room:
+            for array, start in self._arrays:
+                np.ndarray(array.shape, array.dtype, room, start)[...] = array
+        return descriptor
+
+
+class SourcePickler(Pickler):
+    """Pickles a data source: arrays in files as where they lie, other large ones as a place in a snapshot."""
+
+    def __init__(self, file: Any, snapshot: Snapshot) -> None:
+        super().__init__(file)
+        self._snapshot = snapshot
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how to pickle a value, or NotImplemented for the usual way."""
+        if type(value) in (np.ndarray, np.memmap) and not value.dtype.hasobject and value.nbytes >= LARGE:
+            region = region_of(value)
+            if region is not None:
+                return _from_file, (region, value.shape, value.strides, value.dtype)
+            return _from_snapshot, (self._snapshot.place(value), value.shape, value.dtype, value.flags.writeable)
+        if isinstance(value, AbstractSampler) and type(value).__module__.startswith("batchup."):
+            return _StayedBehind, (type(value).__name__,)
+        return super().reducer_override(value)
+
+
+class _StayedBehind:
+    """In the place of a sampler, whose tables may be large: the order is drawn by whoever hands out the batches."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+
+_snapshot: mmap.mmap | None = None  # of the source that is being rebuilt in this process
+
+
+def pickled_source(source: Any) -> tuple[bytes, int | None]:
+    """Return a source as bytes, and the descriptor of a file of arrays that belongs to them.
+
+    Raises
+    ------
+    InvalidTypeError
+        If something in it cannot be pickled, naming where it is.
+    SharedMemoryError
+        If there is no room for the arrays.
+    """
+    snapshot = Snapshot()
+    pickled = sendable(source, lambda file: SourcePickler(file, snapshot), "source")
+    return pickled, snapshot.copied()
+
+
+def rebuilt_source(pickled: bytes, descriptor: int | None) -> Any:
+    """Return the source of `pickled_source`; the descriptor is closed."""
+    global _snapshot
+    if descriptor is not None:
+        _snapshot = private_map(descriptor, os.fstat(descriptor).st_size)
+        os.close(descriptor)
+    try:
+        return pickle.loads(pickled)
+    finally:
+        _snapshot = None
+
+
+def sendable(value: Any, pickler: Callable[[Any], pickle.Pickler], name: str) -> bytes:
+    """Return a value as bytes; an error that names the part that cannot be pickled, if there is one."""
+    file = io.BytesIO()
+    try:
+        pickler(file).dump(value)
+    except (MissingExtraError, MemoryError):
+        raise
+    except Exception as error:
+        where, part = _culprit(value, name, pickler)
+        raise InvalidTypeError(
+            f"{where}, of type {type(part).__name__}, cannot be sent to a worker process: {error}; "
+            "a pool of threads needs no pickling"
+        ) from error
+    return file.getvalue()
+
+
+def region_of(array: NDArray[Any]) -> Region | None:
+    """Return where in a file the memory of an array lies; None unless others see the same by mapping the file."""
+    if not is_mapped(array) or any(stride < 0 for stride in array.strides):
+        return None
+    start = array.__array_interface__["data"][0]
+    last = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
+    end = start + last + array.itemsize
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines():
+            fields = line.split(maxsplit=5)
+            first, behind = (int(address, 16) for address in fields[0].split("-"))
+            if not first <= start < behind:
+                continue
+            if end > behind or fields[1][3] != "s":
+                return None  # a private mapping: what was written to it is nobody else's
+            status = os.stat(fields[5])
+            if status.st_ino != int(fields[4]):
+                return None  # another file has this name now
+            offset = int(fields[2], 16) + start - first
+            return Region(fields[5], (status.st_dev, status.st_ino), offset, bool(array.flags.writeable))
+    return None
+
+
+def _from_file(region: Region, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    with open(region.path, "r+b" if region.writable else "rb") as file:
+        status = os.fstat(file.fileno())
+        if (status.st_dev, status.st_ino) != region.file:
+            raise InvalidValueError(f"{region.path} is another file now than when the source was sent")
+        skipped = region.offset % mmap.ALLOCATIONGRANULARITY
+        last = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+        mapped = mmap.mmap(
+            file.fileno(),
+            skipped + last + dtype.itemsize,
+            access=mmap.ACCESS_WRITE if region.writable else mmap.ACCESS_READ,
+            offset=region.offset - skipped,
+        )
+    return np.ndarray(shape, dtype, mapped, skipped, strides)
+
+
+def _from_snapshot(start: int, shape: tuple[int, ...], dtype: np.dtype[Any], writable: bool) -> Any:
+    assert _snapshot is not None
+    array: NDArray[Any] = np.ndarray(shape, dtype, _snapshot, start)
+    array.flags.writeable = writable
+    return array
+
+
+def _culprit(value: Any, name: str, pickler: Callable[[Any], pickle.Pickler]) -> tuple[str, Any]:
+    """Return the innermost part of a value that cannot be pickled, and how to get to it."""
+    seen: set[int] = set()
+    while id(value) not in seen:
+        seen.add(id(value))
+        for part_name, part in _parts(value, name):
+            try:
+                pickler(io.BytesIO()).dump(part)
+            except Exception:  # noqa: BLE001  anything may go wrong in a user's class
+                name, value = part_name, part
+                break
+    return name, value
+
+
+def _parts(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield what a value is pickled from, and how to get to it."""
+    if isinstance(value, dict):
+        yield from ((f"{name}[{key!r}]", part) for key, part in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"{name}[{i}]", part) for i, part in enumerate(value))
+    elif isinstance(value, FunctionType):
+        for variable, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=False):
+            with suppress(ValueError):
+                yield f"{name}.<{variable}>", cell.cell_contents
+        for variable in value.__code__.co_names:
+            if variable in value.__globals__:
+                yield f"{name}.<{variable}>", value.__globals__[variable]
+    elif isinstance(value, MethodType):
+        yield f"{name}.__self__", value.__self__
+    else:
+        state: Any = None
+        with suppress(Exception):
+            state = value.__reduce_ex__(4)[2]
+        for part in state if isinstance(state, tuple) else (state,):
+            if isinstance(part, dict):
+                yield from ((f"{name}.{key}", attribute) for key, attribute in part.items())

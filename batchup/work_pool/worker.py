@@ -1,0 +1,134 @@
+"""A worker process: it reads chunks of data sources and calls functions, until its pool has gone."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import mmap
+import os
+import pickle
+import random
+import signal
+import threading
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from batchup.data_source.passes import Pass
+from batchup.work_pool.arena import Slot
+from batchup.work_pool.chunks import Figures, read
+from batchup.work_pool.packing import Room, portable
+from batchup.work_pool.pickling import rebuilt_source
+
+SHOW_STACK = signal.SIGUSR2
+_WALKS = 64  # passes that a worker remembers
+
+
+def serve(connection: int, stack: int, arena: int, number: int) -> None:
+    """Be worker `number` of a pool, and never return.
+
+    Parameters
+    ----------
+    connection : int
+        Descriptor of the socket to the pool.
+    stack : int
+        Descriptor of the pipe to which the stack is written on demand.
+    arena : int
+        Descriptor of the shared memory.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main program, which ends us
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with open(stack, "wb", buffering=0, closefd=False) as file:
+        faulthandler.register(SHOW_STACK, file, all_threads=False)
+        random.seed()
+        np.random.seed()
+        gc.enable()
+        _Worker(Connection(connection), arena, number).work()
+
+
+class _Worker:
+    """What a worker knows: the sources and passes that it was told of, and the memory that it writes to."""
+
+    def __init__(self, connection: Connection, arena: int, number: int) -> None:
+        self._connection = connection
+        memory = np.frombuffer(mmap.mmap(arena, os.fstat(arena).st_size), np.uint8)
+        self._progress = memory[number * 8 : number * 8 + 8].view(np.int64)
+        self._room = Room(memory, self._more)
+        self._tasks: SimpleQueue[Any] = SimpleQueue()
+        self._slots: SimpleQueue[Slot | None] = SimpleQueue()
+        self._sources: dict[int, Any] = {}
+        self._walks: dict[bytes, tuple[int, Pass]] = {}
+
+    def work(self) -> None:
+        """Do what comes, in order."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._send(("up", os.getpid()))
+        while True:
+            kind, *arguments = self._tasks.get()
+            if kind == "source":
+                number, *pickled = arguments
+                self._sources[number] = pickled  # to be rebuilt by the first task, whose error it is if that fails
+            elif kind == "drop":
+                self._sources.pop(arguments[0], None)
+            else:
+                self._send(self._done(kind, *arguments))
+            del arguments
+
+    def _listen(self) -> None:
+        """Take in all that comes, so that the pool is never kept waiting; end with the pool."""
+        try:
+            while True:
+                message = pickle.loads(self._connection.recv_bytes())
+                if message[0] == "slot":
+                    self._slots.put(message[1])
+                    continue
+                if message[0] == "source":
+                    _, number, pickled, has_file = message
+                    message = ("source", number, pickled, recv_handle(self._connection) if has_file else None)
+                self._tasks.put(message)
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def _done(self, kind: str, slot: Slot | None, *arguments: Any) -> Any:
+        """Do a task; return the message that says how it went."""
+        self._room.enter(slot)
+        try:
+            if kind == "read":
+                batches, figures = self._read(*arguments)
+            else:
+                function, args = pickle.loads(arguments[0])
+                batches, figures = function(*args), Figures()
+            begin = perf_counter()
+            packed = self._room.pack(batches)
+            return "done", packed, figures._replace(transporting=perf_counter() - begin)
+        except BaseException as error:  # noqa: BLE001  it is raised where the result is asked for
+            return "failed", *portable(error)
+
+    def _read(self, header: bytes, chunk: bytes) -> tuple[Any, Figures]:
+        if header not in self._walks:
+            if len(self._walks) >= _WALKS:
+                self._walks.clear()
+            number, fields = pickle.loads(header)
+            self._walks[header] = number, Pass(**fields, memory=self._room.empty)
+        number, walk = self._walks[header]
+        if isinstance(self._sources[number], list):
+            self._sources[number] = rebuilt_source(*self._sources[number])
+        return read(self._sources[number], pickle.loads(chunk), walk, self._note)
+
+    def _note(self, batch: int) -> None:
+        """Leave word of which batch of a chunk is begun, for those who come after us."""
+        self._progress[0] = batch
+
+    def _more(self, size: int) -> Slot | None:
+        self._send(("need", size))
+        return self._slots.get()
+
+    def _send(self, message: Any) -> None:
+        try:
+            self._connection.send_bytes(pickle.dumps(message, 5))
+        except OSError:  # the pool has gone
+            os._exit(0)
