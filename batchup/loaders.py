@@ -5,17 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from batchup._repr import Represented
-from batchup.data_source import BatchIterator, IteratorDataSource, coerce_data_source
-from batchup.data_source.door import OwnDataSource
-from batchup.data_source.passes import as_pass
+from batchup.data_source import AbstractDataSource, BatchIterator, IteratorDataSource, coerce_data_source
+from batchup.data_source.door import OURS, OwnDataSource
+from batchup.data_source.passes import Pass, as_pass
 from batchup.data_source.states import parsed
-from batchup.errors import InvalidTypeError, StateError
+from batchup.errors import InvalidTypeError, InvalidValueError, StateError
 from batchup.sampling.order import Shuffle, whole_number
+from batchup.work_pool import AbstractWorkerPool, WorkerThreadPool
+from batchup.work_pool.pace import Buffer
 
 __all__ = ["Loader", "loader", "replay"]
 
+BATCHES_AHEAD = 20
 
-def loader(data: Any, batch_size: int, shuffle: Shuffle = None, **keywords: Any) -> Loader:
+
+def loader(
+    data: Any,
+    batch_size: int,
+    shuffle: Shuffle = None,
+    *,
+    workers: int = 0,
+    pool: AbstractWorkerPool | None = None,
+    prefetch: int | str | None = None,
+    **keywords: Any,
+) -> Loader:
     """Return a loader over `data`.
 
     Parameters
@@ -26,6 +39,13 @@ def loader(data: Any, batch_size: int, shuffle: Shuffle = None, **keywords: Any)
         Samples in a batch.
     shuffle : None, bool, int, RandomState or Generator, optional
         As in `batch_iterator`. With an int, every epoch has an order of its own.
+    workers : int, default 0
+        Number of threads that make batches ahead of need; they are the loader's own, and end with it.
+    pool : AbstractWorkerPool, optional
+        The workers that do so, if they are to be others: processes, say, or shared by several loaders.
+    prefetch : int or str, optional
+        How many batches are made ahead, or, as text, how many bytes of them (``'512MiB'``); 20 batches, if there are
+        workers.
     **keywords
         Of `batch_iterator`: `tail`, `shard`, `on_error`, `max_errors`, `trace`, `copy`; `epoch` is the number of the
         first epoch.
@@ -43,7 +63,7 @@ def loader(data: Any, batch_size: int, shuffle: Shuffle = None, **keywords: Any)
     [[1, 2], [3, 4], [0]]
     [[2, 1], [4, 0], [3]]
     """
-    return Loader(data, batch_size, shuffle, **keywords)
+    return Loader(data, batch_size, shuffle, workers=workers, pool=pool, prefetch=prefetch, **keywords)
 
 
 class Loader(Represented):
@@ -53,17 +73,49 @@ class Loader(Represented):
     state was taken. ``len()`` is the number of batches in an epoch.
     """
 
-    def __init__(self, data: Any, batch_size: int, shuffle: Shuffle = None, **keywords: Any) -> None:
+    def __init__(
+        self,
+        data: Any,
+        batch_size: int,
+        shuffle: Shuffle = None,
+        *,
+        workers: int = 0,
+        pool: AbstractWorkerPool | None = None,
+        prefetch: int | str | None = None,
+        **keywords: Any,
+    ) -> None:
         self.data = coerce_data_source(data)
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.workers = whole_number(workers, "workers")
+        self.pool = pool
+        self.prefetch = prefetch
         self._own = isinstance(self.data, OwnDataSource) and self.data._outsider() is None
         self._epoch = whole_number(keywords.get("epoch", 0), "epoch")
         self._keywords = keywords
         self._current: BatchIterator | None = None
         self._resumed: BatchIterator | None = None
-        if self._own:
-            self._iterator(self._epoch)  # wrong arguments are errors here, not at the first batch
+        self._checked_pass()  # wrong arguments are errors here, not at the first batch
+        self._own_pool: AbstractWorkerPool | None = None
+        self._source = self._made_ahead()
+
+    def _made_ahead(self) -> AbstractDataSource:
+        """Return the source, with its batches made by workers if there are any."""
+        if self.pool is not None and not isinstance(self.pool, AbstractWorkerPool):
+            raise InvalidTypeError(f"pool must be a worker pool, got {type(self.pool).__name__}")
+        if self.pool is not None and self.workers:
+            raise InvalidValueError("workers= makes threads of the loader's own, pool= brings others: give one of them")
+        if self.pool is None and not self.workers:
+            if self.prefetch is not None:
+                raise InvalidValueError("prefetch= needs somebody to make batches ahead: pass workers= or pool=")
+            return self.data
+        ahead = BATCHES_AHEAD if self.prefetch is None else self.prefetch
+        Buffer(ahead, "prefetch")  # an error that names the argument as it is called here
+        if self.pool is None:
+            self._own_pool = WorkerThreadPool(self.workers)
+        pool = self._own_pool or self.pool
+        assert pool is not None
+        return pool.parallel_data_source(self.data, ahead)
 
     @property
     def epoch(self) -> int:
@@ -84,10 +136,8 @@ class Loader(Represented):
         return self._current
 
     def __len__(self) -> int:
-        if self._own:
-            return len(self._iterator(self._epoch))
-        keywords = {"shuffle": self.shuffle, **self._keywords}
-        batches = self.data._num_steps(as_pass(self.batch_size), keywords)
+        walk, keywords = self._checked_pass()
+        batches = self.data._num_steps(walk, keywords)
         if isinstance(batches, int):
             return batches
         raise InvalidTypeError(f"the number of batches is {'not known' if batches is None else 'infinite'}")
@@ -96,7 +146,7 @@ class Loader(Represented):
         """Return where the epoch under way stands; see `BatchIterator.state_dict`."""
         current = self._resumed if self._resumed is not None else self._current
         if current is None:
-            current = self._iterator(self._epoch)
+            current = self._resumed = self._iterator(self._epoch)
         return {"epoch": self._epoch, "iterator": current.state_dict()}
 
     def load_state_dict(self, state: Any) -> None:
@@ -110,9 +160,12 @@ class Loader(Represented):
         self._epoch, self._resumed = epoch, resumed
 
     def close(self) -> None:
-        """End the epoch under way."""
-        if self._current is not None:
-            self._current.close()
+        """End the epoch under way, and the loader's own workers."""
+        for batches in (self._current, self._resumed):
+            if batches is not None:
+                batches.close()
+        if self._own_pool is not None:
+            self._own_pool.close()
 
     def __enter__(self) -> Loader:
         return self
@@ -122,10 +175,20 @@ class Loader(Represented):
 
     def _iterator(self, epoch: int) -> BatchIterator:
         keywords = {**self._keywords, **({"epoch": epoch} if self._own else {})}
-        batches = self.data.batch_iterator(self.batch_size, shuffle=self.shuffle, **keywords)
+        batches = self._source.batch_iterator(self.batch_size, shuffle=self.shuffle, **keywords)
         if not isinstance(batches, BatchIterator):
             raise InvalidTypeError(f"{type(self.data).__name__} has no batch_iterator of batchup's own")
         return batches
+
+    def _checked_pass(self) -> tuple[Pass, dict[str, Any]]:
+        """Return the pass of the epoch that is under way, or comes first; an error if arguments are wrong."""
+        if not self._own:
+            return as_pass(self.batch_size), {"shuffle": self.shuffle, **self._keywords}
+        ours = {name: value for name, value in self._keywords.items() if name in OURS}
+        others = {name: value for name, value in self._keywords.items() if name not in OURS}
+        source: Any = self.data
+        walk, keywords = source._checked_pass(self.batch_size, self.shuffle, {**ours, "epoch": self._epoch}, others)
+        return walk, keywords
 
 
 def replay(ds: Any, state: dict[str, Any], **keywords: Any) -> Any:

@@ -101,6 +101,7 @@ class Ahead:
         self.fill()
         if not self._begun:
             self._over = True
+            self.mark = self._marked()
             if self._end is not None:
                 raise self._end
             raise StopIteration

@@ -7,7 +7,7 @@ from typing import Any
 
 from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.batch_iterator import BatchIterator
-from batchup.data_source.passes import as_pass
+from batchup.data_source.passes import Pass, as_pass
 from batchup.errors import InvalidTypeError
 from batchup.sampling.order import Shuffle
 
@@ -73,19 +73,26 @@ class OwnDataSource(AbstractDataSource):
         TypeError, ValueError
             If an argument is not one of the above.
         """
-        outsider = self._outsider()
         ours = {"epoch": epoch, "tail": tail, "shard": shard, "on_error": on_error, "max_errors": max_errors}
-        check_keywords(type(self).__name__, outsider, ours, kwargs)
-        keywords = kwargs if shuffle is OMITTED else {"shuffle": shuffle, **kwargs}
-        shuffle = None if shuffle is OMITTED or outsider is self else shuffle
-        walk = as_pass(batch_size, shuffle, epoch, tail, shard, copy, on_error, max_errors, trace)
-        self._check_pass(walk)
+        walk, keywords = self._checked_pass(batch_size, shuffle, {**ours, "trace": trace, "copy": copy}, kwargs)
+        outsider = self._outsider()
         return BatchIterator(
             self._enter_pass(walk, keywords),
             walk,
             lambda: self._num_steps(walk, keywords),
             lambda: self.num_samples() if outsider is None else self.num_samples(**keywords),
         )
+
+    def _checked_pass(
+        self, batch_size: Any, shuffle: Any, ours: Mapping[str, Any], others: Mapping[str, Any]
+    ) -> tuple[Pass, dict[str, Any]]:
+        """Return the pass that arguments ask for, and the keywords for callable sources; an error if they are wrong."""
+        outsider = self._outsider()
+        check_keywords(type(self).__name__, outsider, ours, others)
+        keywords = dict(others) if shuffle is OMITTED else {"shuffle": shuffle, **others}
+        walk = as_pass(batch_size, None if shuffle is OMITTED or outsider is self else shuffle, **ours)
+        self._check_pass(walk)
+        return walk, keywords
 
 
 def check_keywords(source: str, outsider: Any, ours: Mapping[str, Any], keywords: Mapping[str, Any]) -> None:
@@ -95,7 +102,7 @@ def check_keywords(source: str, outsider: Any, ours: Mapping[str, Any], keywords
             raise InvalidTypeError(f"{source} takes no keyword argument {next(iter(keywords))!r}")
         return
     for name, value in ours.items():
-        if value != _DEFAULTS[name]:
+        if name in _DEFAULTS and value != _DEFAULTS[name]:
             raise InvalidTypeError(f"{name}= has no meaning for {type(outsider).__name__}, whose batches are its own")
 
 

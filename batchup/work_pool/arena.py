@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
@@ -140,6 +141,11 @@ class Arena:
     def close(self) -> None:
         """Let go of the file; what was handed out stays."""
         os.close(self.descriptor)
+        self._held.clear()
+        self._bases.clear()
+        with contextlib.suppress(BufferError):
+            self._map.close()
+        del self._map
 
 
 def _pages(size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pickle
@@ -9,6 +10,7 @@ import select
 import signal
 import socket
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
@@ -21,7 +23,7 @@ from batchup.work_pool.abstract import closed_error
 from batchup.work_pool.arena import Arena, Slot
 from batchup.work_pool.nursery import Nursery
 from batchup.work_pool.packing import Packed, carried_over, unpack
-from batchup.work_pool.tickets import Ticket
+from batchup.work_pool.tickets import Ticket, check_process
 from batchup.work_pool.worker import SHOW_STACK
 
 AT_ONCE = 2  # tasks that a worker has: one in work, and one so that it need not wait for the next
@@ -99,6 +101,7 @@ class Foreman:
         self._crew = crew
         self._known: set[int] = set()
         self._failures = 0
+        self._done = 0
         self._connection: Connection
         self._stack, self._stack_in = os.pipe()
         self.thread = threading.Thread(target=self._oversee, name=f"batchup worker {number}", daemon=True)
@@ -153,6 +156,8 @@ class Foreman:
     def _bring_up(self) -> None:
         """Start a worker, and wait until it is there."""
         self._connection, theirs = Pipe()
+        self._done = 0
+        self._crew.reset_progress(self.number)
         with contextlib.closing(theirs):
             self._crew.nursery().start(theirs.fileno(), self._stack_in, self.number)
         if not self._connection.poll(UP):
@@ -187,7 +192,8 @@ class Foreman:
             self.tasks.popleft()
             self.since = monotonic()
             self._failures = 0
-            in_arena = kind == "done" and bool(content[0].arrays) and not isinstance(content[0].arrays[0], bytes)
+            self._done += 1
+            in_arena = kind == "done" and bool(content[0].arrays) and not isinstance(content[0].arrays[0], bytearray)
             kept = task.slots.pop() if in_arena else None
             while task.slots:
                 crew.arena.free(task.slots.pop())
@@ -240,12 +246,14 @@ class Foreman:
                 return
             tasks, self.tasks = self.tasks, deque()
             if tasks:
-                tasks[0].deaths += 1
+                begun, batch = crew.progress(self.number)
+                blamed = begun > self._done
+                tasks[0].deaths += blamed
                 self._failures = 0
-                if tasks[0].deaths > crew.max_restarts:
+                if blamed and tasks[0].deaths > crew.max_restarts:
                     task = tasks.popleft()
                     error = WorkerError(f"the task killed its worker {_times(task.deaths)}: {end}")
-                    error.batch = crew.progress(self.number)
+                    error.batch = batch
                     task.fail(error)
                     task.give_back()
             crew.waiting.extendleft(reversed(tasks))
@@ -276,7 +284,7 @@ class Crew:
         self.closed = False
         self.max_restarts = max_restarts
         self.timeout = timeout
-        self.arena = Arena(memory, head=8 * count)
+        self.arena = Arena(memory, head=16 * count)
         self.returned = self.arena.returned
         self.waiting: deque[Task] = deque()
         self.sources: dict[int, tuple[bytes, int | None]] = {}
@@ -289,11 +297,13 @@ class Crew:
         self._start_method = start_method
         self._nursery = Nursery(start_method, self.arena.descriptor, self._end_known)
         self._foremen = [Foreman(self, number) for number in range(count)]
+        _ALL.add(self)
         for foreman in self._foremen:
             foreman.thread.start()
 
     def submit(self, task: Task) -> Task:
         """Have a task done."""
+        check_process(self._program)
         with self.lock:
             if self.closed:
                 raise closed_error("WorkerProcessPool")
@@ -305,6 +315,7 @@ class Crew:
 
     def tell(self, pickled: bytes, file: int | None) -> int:
         """Make a source known; return its number."""
+        check_process(self._program)
         with self.lock:
             self._sources_told += 1
             self.sources[self._sources_told] = pickled, file
@@ -330,6 +341,8 @@ class Crew:
     def handed_out(self, slot: Slot, packed: Packed) -> list[Any]:
         """Return the arrays of a result."""
         with self.lock:
+            if self.closed:
+                raise closed_error("WorkerProcessPool")
             return self.arena.hand_out(slot, packed.arrays)  # type: ignore[arg-type]
 
     def pids(self) -> tuple[int, ...]:
@@ -350,9 +363,14 @@ class Crew:
         """Return how a worker ended."""
         return self._nursery.end_of(pid)
 
-    def progress(self, number: int) -> int:
-        """Return which batch of its chunk a worker began last."""
-        return int(self.arena.head()[number])
+    def progress(self, number: int) -> tuple[int, int]:
+        """Return how many tasks a worker has begun, and which batch of the last one."""
+        begun, batch = self.arena.head()[2 * number : 2 * number + 2].tolist()
+        return begun, batch
+
+    def reset_progress(self, number: int) -> None:
+        """Begin to count what a new worker begins."""
+        self.arena.head()[2 * number : 2 * number + 2] = 0
 
     def give_up(self, error: WorkerError) -> None:
         """Fail all that waits: there will be no workers."""
@@ -362,13 +380,16 @@ class Crew:
             self.up.notify_all()
         self.close()
 
-    def close(self) -> None:
-        """End the workers, at once."""
+    def close(self, quietly: bool = False) -> None:
+        """End the workers, at once; those who wait get an error, or, if the program ends, nothing any more."""
+        if os.getpid() != self._program:
+            return
         with self.lock:
-            if self.closed or os.getpid() != self._program:
+            if self.closed:
                 return
             self.closed = True
-            self._fail_all(lambda: closed_error("WorkerProcessPool"))
+            if not quietly:
+                self._fail_all(lambda: closed_error("WorkerProcessPool"))
             self.up.notify_all()
         self._nursery.close()
         for foreman in self._foremen:
@@ -416,3 +437,13 @@ class Crew:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else "twice" if count == 2 else f"{count} times"
+
+
+_ALL: weakref.WeakSet[Crew] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End all workers with the program."""
+    for crew in list(_ALL):
+        crew.close(quietly=True)

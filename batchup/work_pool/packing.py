@@ -24,7 +24,7 @@ class Packed(NamedTuple):
     """A result: its pickle, and its arrays, sent along or in shared memory."""
 
     pickled: bytes
-    arrays: list[bytes] | list[Span]
+    arrays: list[bytearray] | list[Span]
     bytes: int
 
 
@@ -68,12 +68,12 @@ class Room:
         parts = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
         total = sum(part.nbytes for part in parts)
         if total <= INLINE:
-            return Packed(file.getvalue(), [part.tobytes() for part in parts], total)
+            return Packed(file.getvalue(), [bytearray(part) for part in parts], total)
         spans = self._put(parts)
         if spans is None:
             slot = self._more(sum(part.nbytes + ALIGNED for part in parts))
             if slot is None:
-                return Packed(file.getvalue(), [part.tobytes() for part in parts], total)
+                return Packed(file.getvalue(), [bytearray(part) for part in parts], total)
             self.enter(slot)
             spans = self._put(parts)
             assert spans is not None
@@ -129,14 +129,31 @@ def carried_over(pickled: bytes, text: str) -> BaseException:
 
 
 def _sent(error: Any) -> Any:
-    """Return an error that can be sent: itself, or one that describes it."""
-    try:
-        sent = pickle.loads(_pickled(error))
-        if type(sent) is type(error) or type(sent).__qualname__ == type(error).__qualname__:
-            return error
-    except Exception:  # noqa: BLE001  whatever a user's class does when it is rebuilt
-        pass
+    """Return an error that can be sent: itself, or one like it that is rebuilt without its constructor, or another."""
+    for candidate in (error, _Rebuilt(error)):
+        try:
+            if type(pickle.loads(_pickled(candidate))) is type(error):
+                return candidate
+        except Exception:  # noqa: BLE001  whatever a user's class does when it is rebuilt
+            continue
     return WorkerError(f"a worker raised {type(error).__name__}, which cannot be pickled: {error}")
+
+
+class _Rebuilt:
+    """Pickles as an error whose constructor takes other arguments than it keeps."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return _rebuilt, (type(self._error), self._error.args, self._error.__dict__)
+
+
+def _rebuilt(kind: type[BaseException], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    return error
 
 
 def _pickled(value: Any) -> bytes:

@@ -140,7 +140,9 @@ class ParallelDataSource(WrappedSource):
         )
 
     def _begin(self, chunk: Any, walk: Pass) -> Ticket:
-        expected = self._pace(walk).bytes or self._bytes_to_copy(walk) or 0
+        expected = self._pace(walk).bytes
+        if not expected and not self._maps():
+            expected = (self._sample_bytes(walk) or 0) * walk.batch_size
         return self._known.begin(chunk, walk, expected * batch_count(chunk))
 
     def _read_now(self, chunk: Any, walk: Pass) -> Iterator[Any]:

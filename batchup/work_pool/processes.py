@@ -89,6 +89,7 @@ class WorkerProcessPool(AbstractWorkerPool):
         check_start_method(start_method)
         self._crew = Crew(self.processes, start_method, self.max_restarts, self.timeout, budget)
         self._end = weakref.finalize(self, self._crew.close)
+        self._end.atexit = False  # the program's end has its own way
 
     @property
     def closed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 import traceback
@@ -20,7 +21,7 @@ from batchup.errors import WorkerTimeoutError
 from batchup.work_pool.abstract import AbstractWorkerPool, Reader, closed_error
 from batchup.work_pool.chunks import read
 from batchup.work_pool.pace import checked_seconds
-from batchup.work_pool.tickets import Ticket
+from batchup.work_pool.tickets import Ticket, check_process
 
 WORTH = 50e-6  # seconds that a batch takes at least, to be worth handing to another thread and back
 COPIED_HERE = 2 * 2**20  # bytes of a batch that is copied in less than that, or not much more
@@ -151,6 +152,8 @@ class _Threads:
     def __init__(self, count: int, timeout: float | None) -> None:
         self.timeout = timeout
         self.closed = False
+        self._process = os.getpid()
+        self._exiting = False
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._at_work: dict[threading.Thread, _Task | None] = {}
         self._lock = threading.Lock()
@@ -160,6 +163,7 @@ class _Threads:
 
     def submit(self, work: Callable[[], Any]) -> Ticket:
         """Have a function called by the next thread that is free."""
+        check_process(self._process)
         if self.closed:
             raise closed_error("WorkerThreadPool")
         task = _Task(self, work)
@@ -168,15 +172,19 @@ class _Threads:
 
     def close(self) -> None:
         """End the threads as soon as they have ended what they are at."""
-        if self.closed:
+        if self.closed or os.getpid() != self._process:
             return
         self.closed = True
         with self._lock:
             for _ in self._at_work:
                 self._tasks.put(None)
 
-    def join(self, deadline: float) -> None:
-        """Wait until the threads have ended, up to a moment."""
+    def end(self, deadline: float) -> None:
+        """End with the program; wait until the threads have ended, up to a moment."""
+        if os.getpid() != self._process:
+            return
+        self._exiting = True
+        self.close()
         for thread in list(self._at_work):
             thread.join(max(0.0, deadline - monotonic()))
 
@@ -204,7 +212,8 @@ class _Threads:
         me = threading.current_thread()
         while (task := self._tasks.get()) is not None:
             if self.closed:
-                task.fail(closed_error("WorkerThreadPool"))
+                if not self._exiting:  # then those who wait end with the program
+                    task.fail(closed_error("WorkerThreadPool"))
                 continue
             self._at_work[me] = task
             task.run()
@@ -224,6 +233,4 @@ def _end_all() -> None:
     """End all threads with the program, whatever they are at."""
     deadline = monotonic() + FAREWELL
     for threads in list(_ALL):
-        threads.close()
-    for threads in list(_ALL):
-        threads.join(deadline)
+        threads.end(deadline)

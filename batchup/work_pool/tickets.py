@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
+
+from batchup.errors import StateError
 
 
 class Ticket:
     """The result of a piece of work that somebody else does."""
 
-    __slots__ = ("_error", "_open", "_value", "cancelled")
+    __slots__ = ("_error", "_open", "_process", "_value", "cancelled")
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._open = threading.Lock()
         self._open.acquire()
         self._value: Any = None
@@ -32,6 +36,7 @@ class Ticket:
 
     def wait(self, seconds: float = -1) -> bool:
         """Wait until the work is done, for so many seconds at most; return whether it is."""
+        check_process(self._process)
         if not self._open.acquire(timeout=seconds):
             return False
         self._open.release()
@@ -50,3 +55,9 @@ class Ticket:
     def cancel(self) -> None:
         """Say that nobody will ask for the result."""
         self.cancelled = True
+
+
+def check_process(process: int) -> None:
+    """Raise if this is a copy that was forked off the process to which a pool belongs: its workers are not here."""
+    if os.getpid() != process:
+        raise StateError("a pool serves the process that made it alone: make one in the forked process")

@@ -56,7 +56,7 @@ class _Worker:
     def __init__(self, connection: Connection, arena: int, number: int) -> None:
         self._connection = connection
         memory = np.frombuffer(mmap.mmap(arena, os.fstat(arena).st_size), np.uint8)
-        self._progress = memory[number * 8 : number * 8 + 8].view(np.int64)
+        self._progress = memory[number * 16 : number * 16 + 16].view(np.int64)  # tasks begun, batch
         self._room = Room(memory, self._more)
         self._tasks: SimpleQueue[Any] = SimpleQueue()
         self._slots: SimpleQueue[Slot | None] = SimpleQueue()
@@ -95,6 +95,7 @@ class _Worker:
 
     def _done(self, kind: str, slot: Slot | None, *arguments: Any) -> Any:
         """Do a task; return the message that says how it went."""
+        self._progress[0] += 1
         self._room.enter(slot)
         try:
             if kind == "read":
@@ -121,7 +122,7 @@ class _Worker:
 
     def _note(self, batch: int) -> None:
         """Leave word of which batch of a chunk is begun, for those who come after us."""
-        self._progress[0] = batch
+        self._progress[1] = batch
 
     def _more(self, size: int) -> Slot | None:
         self._send(("need", size))
