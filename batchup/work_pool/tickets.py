@@ -36,7 +36,6 @@ class Ticket:
 
     def wait(self, seconds: float = -1) -> bool:
         """Wait until the work is done, for so many seconds at most; return whether it is."""
-        check_process(self._process)
         if not self._open.acquire(timeout=seconds):
             return False
         self._open.release()
@@ -44,6 +43,7 @@ class Ticket:
 
     def result(self) -> Any:
         """Wait for the result and return it, or raise what went wrong; to be called once."""
+        check_process(self._process)
         self.wait()
         try:
             if self._error is not None:
