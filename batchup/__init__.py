@@ -50,6 +50,13 @@ if TYPE_CHECKING:
         num_batches,
         split,
     )
+    from batchup.work_pool import (
+        AbstractWorkerPool,
+        ParallelDataSource,
+        WorkerProcessPool,
+        WorkerThreadPool,
+        WorkStream,
+    )
 
 _HOME = {
     "data_source": [
@@ -91,6 +98,13 @@ _HOME = {
         "num_batches",
         "split",
     ],
+    "work_pool": [
+        "AbstractWorkerPool",
+        "ParallelDataSource",
+        "WorkStream",
+        "WorkerProcessPool",
+        "WorkerThreadPool",
+    ],
 }
 _ROOM_OF = {name: room for room, names in _HOME.items() for name in names}
 
@@ -99,6 +113,7 @@ __version__ = "1.0.0.dev0"
 __all__ = [
     "AbstractDataSource",
     "AbstractSampler",
+    "AbstractWorkerPool",
     "ArrayDataSource",
     "BalancedBatchSampler",
     "BatchIterator",
@@ -114,12 +129,16 @@ __all__ = [
     "Loader",
     "MapDataSource",
     "MixDataSource",
+    "ParallelDataSource",
     "RandomAccessDataSource",
     "StandardSampler",
     "StratifiedSampler",
     "SubsetSampler",
     "WeightedSampler",
     "WeightedSubsetSampler",
+    "WorkStream",
+    "WorkerProcessPool",
+    "WorkerThreadPool",
     "batch_map_concat",
     "batch_map_mean",
     "coerce_data_source",
