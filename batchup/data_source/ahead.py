@@ -116,7 +116,7 @@ class Ahead:
 
     def fill(self) -> None:
         """Begin chunks until enough are in work."""
-        while not self._over and (room := self._source._look_ahead(self._walk) - self._in_work) > 0:
+        while not self._over and (room := max(1, self._source._look_ahead(self._walk)) - self._in_work) > 0:
             try:
                 chunk = self._stream.take(max(1, min(self._most, room, self._source._together(self._walk))))
                 if chunk is None:

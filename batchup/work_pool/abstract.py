@@ -13,6 +13,7 @@ from batchup.data_source.passes import Pass
 from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import StateError
 from batchup.sampling.order import whole_number
+from batchup.work_pool.pace import Pace
 from batchup.work_pool.tickets import Ticket
 from batchup.work_pool.work_stream import WorkStream
 
@@ -51,8 +52,8 @@ class Reader(ABC):
     def column_lengths(self) -> tuple[int, ...]:
         """Return the number of samples in each column, as the workers see them."""
 
-    def worth(self, seconds: float) -> bool:
-        """Return whether a batch that takes so long is worth handing to a worker."""
+    def worth(self, there: Pace, here: Pace) -> bool:
+        """Return whether batches are worth handing to a worker, by what they take there, and here."""
         return True
 
     def look_ahead(self, batches: int, bytes_to_copy: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, NamedTuple
 
 from batchup.data_source.clock import Clock
@@ -21,6 +21,7 @@ class Figures(NamedTuple):
     gathering: float = 0.0
     mapping: float = 0.0
     transporting: float = 0.0
+    computing: float = 0.0  # of all these, with the processor and not waiting for anything
 
     @property
     def seconds(self) -> float:
@@ -33,14 +34,14 @@ def read(
 ) -> tuple[list[Any], Figures]:
     """Return the batches of a chunk, all read, and what that took; `note` is told which is begun."""
     clock = Clock()
-    begin = perf_counter()
+    begin, busy = perf_counter(), thread_time()
     walk = replace(walk, clock=clock)
     batches: list[Any] = []
     for part in _parts(source, chunk, walk):
         note(len(batches))
         batches += source._read_chunk(part, walk)
     gathering = perf_counter() - begin - clock.mapping
-    return batches, Figures(clock.samples, clock.bytes, gathering, clock.mapping)
+    return batches, Figures(clock.samples, clock.bytes, gathering, clock.mapping, 0.0, thread_time() - busy)
 
 
 def single_batches(chunk: Any) -> Iterator[Any]:

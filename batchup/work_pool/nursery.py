@@ -59,8 +59,11 @@ class Nursery:
                 f"tend({descriptor}, {arena}, {os.getpid()}, {start_method == 'spawn'})"
             )
             process = subprocess.Popen(
-                [*_interpreter(), "-c", code], stdin=subprocess.DEVNULL, pass_fds=(descriptor, arena)
-            )
+                [*_interpreter(), "-c", code],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(descriptor, arena),
+                start_new_session=True,
+            )  # in a session of its own, so that Ctrl-C reaches the main program alone
             self._wait = process.wait
         theirs.close()
         threading.Thread(target=self._listen, name="batchup nursery", daemon=True).start()

@@ -19,21 +19,24 @@ class Pace:
     Attributes
     ----------
     batches : int
-        How many were measured.
-    seconds, bytes : float
-        What one takes a worker, and the largest so far.
+        How many were made and measured.
+    seconds, computing : float
+        What one takes, and how much of that it does not wait for anything.
+    bytes : int
+        The largest so far.
     """
 
     def __init__(self) -> None:
         self.batches = 0
-        self.seconds = 0.0
+        self.seconds = self.computing = 0.0
         self.bytes = 0
 
     def note(self, figures: Figures, batches: int, size: int) -> None:
         """Take note of batches that were made."""
-        each = figures.seconds / batches
         # the first ones also load modules, open files, warm caches
-        self.seconds += (each - self.seconds) * (1.0 if self.batches < TRIALS // 2 else RECENT)
+        weight = 1.0 if self.batches < TRIALS // 2 else RECENT
+        self.seconds += (figures.seconds / batches - self.seconds) * weight
+        self.computing += (figures.computing / batches - self.computing) * weight
         self.batches += batches
         self.bytes = max(self.bytes, size // batches)
 

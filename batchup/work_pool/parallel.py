@@ -56,7 +56,7 @@ class ParallelDataSource(WrappedSource):
         self.pool = pool
         self.batch_buffer_size = batch_buffer_size
         self._known = pool._reader(ds)
-        self._paces: dict[int, Pace] = {}
+        self._paces: dict[tuple[int, bool], Pace] = {}
 
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
         return self._walked().samples_by_indices_nomapping(indices)
@@ -110,17 +110,18 @@ class ParallelDataSource(WrappedSource):
         return max(1, min(share, int(self._known.goal / max(pace.seconds, 1e-9))))
 
     def _begin_chunk(self, chunk: Any, walk: Pass, urgent: bool = False) -> Reading:
-        pace = self._pace(walk)
-        if pace.known and not self._known.worth(pace.seconds):
+        if not self._known.worth(self._pace(walk), self._pace(walk, here=True)):
             return Reading(partial(self._read_now, chunk, walk))
         if urgent and self._splits(chunk, walk):
             return _SplitReading(self, chunk, walk)
         return _PoolReading(self, chunk, walk)
 
-    def _pace(self, walk: Pass) -> Pace:
-        if walk.batch_size not in self._paces:
-            self._paces[walk.batch_size] = Pace()
-        return self._paces[walk.batch_size]
+    def _pace(self, walk: Pass, here: bool = False) -> Pace:
+        """Return what batches take a worker, or whoever asks for them."""
+        key = walk.batch_size, here
+        if key not in self._paces:
+            self._paces[key] = Pace()
+        return self._paces[key]
 
     def _bytes_to_copy(self, walk: Pass) -> int | None:
         """Return how large a batch is, if making it is a mere copy of memory; None if there is more to it."""
@@ -147,8 +148,8 @@ class ParallelDataSource(WrappedSource):
 
     def _read_now(self, chunk: Any, walk: Pass) -> Iterator[Any]:
         batches, figures = read(self._walked(), chunk, walk)
-        self._pace(walk).note(figures, batch_count(chunk), figures.bytes)
-        walk.clock.add(*figures)
+        self._pace(walk, here=True).note(figures, len(batches), figures.bytes)
+        walk.clock.add(*figures[:5])
         return _each(batches)
 
     def __reduce__(self) -> Any:
@@ -174,7 +175,7 @@ class _PoolReading(Reading):
         batches, figures, size = self._ticket.result()
         if whole:
             self._source._pace(self._walk).note(figures, len(batches), size)
-        self._walk.clock.add(*figures)
+        self._walk.clock.add(*figures[:5])
         made: list[Any] = batches
         return made
 

@@ -14,10 +14,11 @@ from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import UnsupportedError
 from batchup.sampling.order import Key, whole_number
 from batchup.work_pool.abstract import AbstractWorkerPool, Reader
-from batchup.work_pool.crew import Call, Crew, Task
+from batchup.work_pool.crew import Crew
 from batchup.work_pool.nursery import check_start_method
 from batchup.work_pool.pace import as_bytes, checked_seconds
 from batchup.work_pool.pickling import Pickler, pickled_source, sendable
+from batchup.work_pool.tasks import Call, Task
 from batchup.work_pool.tickets import Ticket
 
 _SENT = [field.name for field in fields(Pass) if field.init and field.name not in ("order", "clock", "memory")]

@@ -20,10 +20,11 @@ from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import WorkerTimeoutError
 from batchup.work_pool.abstract import AbstractWorkerPool, Reader, closed_error
 from batchup.work_pool.chunks import read
-from batchup.work_pool.pace import checked_seconds
+from batchup.work_pool.pace import Pace, checked_seconds
 from batchup.work_pool.tickets import Ticket, check_process
 
-WORTH = 50e-6  # seconds that a batch takes at least, to be worth handing to another thread and back
+WORTH = 75e-6  # seconds that a batch takes at least, to be worth handing to another thread and back
+SURELY_WORTH = 4 * WORTH  # what takes so long is, however much of that other threads are to blame for
 COPIED_HERE = 2 * 2**20  # bytes of a batch that is copied in less than that, or not much more
 COPIED_AHEAD = 2  # batches that are mere copies of memory, read ahead: few, for they share the memory's speed
 FAREWELL = 1.0  # seconds that threads have to end their work when the program ends
@@ -98,8 +99,11 @@ class _ThreadReader(Reader):
     def column_lengths(self) -> tuple[int, ...]:
         return self._source._column_lengths()
 
-    def worth(self, seconds: float) -> bool:
-        return seconds >= WORTH
+    def worth(self, there: Pace, here: Pace) -> bool:
+        if not there.known or there.computing >= SURELY_WORTH:
+            return True
+        # in a thread it may wait for the lock of Python, or of memory, and be quick here: that is tried
+        return here.seconds >= (WORTH if here.known else SURELY_WORTH)
 
     def look_ahead(self, batches: int, bytes_to_copy: int | None) -> int:
         if bytes_to_copy is None:
