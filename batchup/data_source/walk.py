@@ -134,7 +134,7 @@ class WalkedDataSource(OwnDataSource):
         """Return the bytes to copy for one sample, None if samples are not to be read ahead of need."""
 
     def _resident(self) -> bool:
-        """Return whether reading is a mere copy of memory, with no file and no code of the user's on the way."""
+        """Return whether all data lies in memory, and is read from there without code of the user's."""
         return False
 
     def _by_row(self) -> bool:

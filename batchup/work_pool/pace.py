@@ -9,7 +9,7 @@ from batchup.sampling.order import whole_number
 from batchup.work_pool.chunks import Figures
 
 TRIALS = 16  # batches until their pace is known
-RECENT = 0.2  # weight of the latest ones in it
+RECENT = 0.1  # weight of the latest ones in it
 UNITS = {"B": 1, **{f"{p}{i}B": b**n for n, p in enumerate("KMGT", 1) for i, b in (("", 1000), ("i", 1024))}}
 
 

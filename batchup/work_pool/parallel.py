@@ -83,9 +83,6 @@ class ParallelDataSource(WrappedSource):
     def _batch_keys(self) -> Any:
         return self._walked()._batch_keys()
 
-    def _resident(self) -> bool:
-        return self._walked()._resident()
-
     def _by_row(self) -> bool:
         return self._walked()._by_row()
 
@@ -100,6 +97,8 @@ class ParallelDataSource(WrappedSource):
 
     def _look_ahead(self, walk: Pass) -> int:
         pace = self._pace(walk)
+        if self._resident() and self._pace(walk, here=True).known and not self._worth(walk):
+            return 0
         return self._known.look_ahead(self._buffer.batches(pace.bytes), self._bytes_to_copy(walk))
 
     def _together(self, walk: Pass) -> int:
@@ -110,11 +109,15 @@ class ParallelDataSource(WrappedSource):
         return max(1, min(share, int(self._known.goal / max(pace.seconds, 1e-9))))
 
     def _begin_chunk(self, chunk: Any, walk: Pass, urgent: bool = False) -> Reading:
-        if not self._known.worth(self._pace(walk), self._pace(walk, here=True)):
+        if not self._worth(walk):
             return Reading(partial(self._read_now, chunk, walk))
         if urgent and self._splits(chunk, walk):
             return _SplitReading(self, chunk, walk)
         return _PoolReading(self, chunk, walk)
+
+    def _worth(self, walk: Pass) -> bool:
+        """Return whether batches are worth handing to a worker."""
+        return self._known.worth(self._pace(walk), self._pace(walk, here=True))
 
     def _pace(self, walk: Pass, here: bool = False) -> Pace:
         """Return what batches take a worker, or whoever asks for them."""

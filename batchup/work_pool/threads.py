@@ -20,7 +20,7 @@ from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import WorkerTimeoutError
 from batchup.work_pool.abstract import AbstractWorkerPool, Reader, closed_error
 from batchup.work_pool.chunks import read
-from batchup.work_pool.pace import Pace, checked_seconds
+from batchup.work_pool.pace import TRIALS, Pace, checked_seconds
 from batchup.work_pool.tickets import Ticket, check_process
 
 WORTH = 75e-6  # seconds that a batch takes at least, to be worth handing to another thread and back
@@ -103,7 +103,7 @@ class _ThreadReader(Reader):
         if not there.known or there.computing >= SURELY_WORTH:
             return True
         # in a thread it may wait for the lock of Python, or of memory, and be quick here: that is tried
-        return here.seconds >= (WORTH if here.known else SURELY_WORTH)
+        return here.seconds >= (WORTH if TRIALS <= here.batches < 2 * TRIALS else SURELY_WORTH)
 
     def look_ahead(self, batches: int, bytes_to_copy: int | None) -> int:
         if bytes_to_copy is None:
