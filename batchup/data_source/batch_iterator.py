@@ -159,9 +159,10 @@ class BatchIterator(Iterator[Any]):
         -------
         dict
             ``batches`` handed out; ``samples`` and ``bytes`` read for them, and for those made ahead; the seconds
-            ``waiting`` for batches, of which so many were spent ``gathering`` samples, ``mapping`` them and
-            ``transporting`` them; and ``p50``, ``p95`` and ``p99``, the seconds that so many percent of the
-            batches took at most, good to 5%. Batches that are read together share the time that it took.
+            ``waiting`` for batches; the seconds spent ``gathering`` samples, ``mapping`` them and ``transporting``
+            them, which are a part of those, or the workers' own, if there are any; and ``p50``, ``p95`` and
+            ``p99``, the seconds that so many percent of the batches took at most, good to 5%. Batches that are read
+            together share the time that it took.
         """
         return self._walk.clock.report()
 

@@ -143,7 +143,7 @@ class AbstractWorkerPool(Represented, ABC):
         ----------
         ds : RandomAccessDataSource, or a composite, choice, mix or map of such sources
             The source. Processes get a copy of it as it is now: arrays in memory are copied to shared memory once,
-            for all workers; arrays in mapped files are mapped by each.
+            for all workers; arrays in mapped files are (on Linux) mapped by each.
         batch_buffer_size : int or str, default 20
             How many batches may be made ahead of need, or, as text, how many bytes of them (``'512MiB'``).
 

@@ -69,10 +69,10 @@ class Crew:
         """Have a task done."""
         check_process(self._program)
         with self.lock:
-            if self.closed:
-                raise closed_error("WorkerProcessPool")
             if self._broken is not None:
                 raise self._broken
+            if self.closed:
+                raise closed_error("WorkerProcessPool")
             self.waiting.append(task)
             self.deal()
         return task
@@ -156,6 +156,9 @@ class Crew:
                 self._fail_all(lambda: closed_error("WorkerProcessPool"))
             self.up.notify_all()
         self._nursery.close()
+        with self.lock:
+            for foreman in self._foremen:
+                foreman.hang_up()  # the worker may come from a nursery that was killed
         for foreman in self._foremen:
             if foreman.thread is not threading.current_thread():
                 foreman.thread.join(FAREWELL)

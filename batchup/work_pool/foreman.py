@@ -63,7 +63,9 @@ class Foreman:
                 self._connection.send_bytes(pickle.dumps(("drop", source)))
 
     def hang_up(self) -> None:
-        """End the connection to a worker that has ended. With the crew's lock held."""
+        """End the connection, and so the worker, if it has not ended yet. With the crew's lock held."""
+        if self.pid is None:
+            return
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
 

@@ -105,6 +105,8 @@ class SourcePickler(Pickler):
             if region is not None:
                 return _from_file, (region, value.shape, value.strides, value.dtype)
             return _from_snapshot, (self._snapshot.place(value), value.shape, value.dtype, value.flags.writeable)
+        if isinstance(value, io.TextIOBase):  # cloudpickle would send all that the file holds
+            raise InvalidTypeError("an open file stays in the process that opened it; open it when it is first read")
         if isinstance(value, AbstractSampler) and type(value).__module__.startswith("batchup."):
             return _StayedBehind, (type(value).__name__,)
         return super().reducer_override(value)
