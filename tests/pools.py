@@ -55,6 +55,7 @@ ORDERS: dict[str, Callable[[], Any]] = {
     "Generator": lambda: np.random.default_rng(11),
 }
 MOST = 30
+PATIENCE = 30  # seconds, far more than any test needs
 
 
 @pytest.fixture(name="pool", scope="module", params=[*POOLS, EAGER])
@@ -79,7 +80,7 @@ def end_of_patience() -> Iterator[None]:
         raise TimeoutError("the test hangs")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, 90)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -245,7 +246,7 @@ class Soak:
 
     def run(self) -> list[str]:
         """Run rounds until the time is up, and compare what there is after each with what there was early on."""
-        rounds = max(5, round(self.seconds / 10))
+        rounds = max(5, min(60, round(self.seconds / 5)))
         before: dict[str, int] | None = None
         with process_pool(2) as processes, work_pool.WorkerThreadPool(2) as threads:
             self.killable.append(processes)
@@ -273,7 +274,7 @@ class Soak:
     def round(self, consumers: list[Consumer], seconds: float, kills: bool) -> None:
         """Let all work and kill for a while, then let them finish what they began and drop what they keep."""
         self.stop.clear()
-        jobs = [consumer.work for consumer in consumers] + [self.kill] * kills + [self.pool_after_pool]
+        jobs = [consumer.work for consumer in consumers] + [self.kill] * kills + [self.pool_after_pool, self.stand_by]
         threads = [threading.Thread(target=self.guarded, args=(job,), name=job.__qualname__) for job in jobs]
         for thread in threads:
             thread.start()
@@ -297,6 +298,13 @@ class Soak:
         except BaseException:  # noqa: BLE001
             self.breaches.append(f"{job.__qualname__} raised\n{traceback.format_exc()}")
             self.stop.set()
+
+    def note(self, failure: Any) -> None:
+        """Take note of an exception that nobody could catch: in a thread of the package, or while something ends."""
+        where = getattr(failure, "thread", None) or getattr(failure, "object", None)
+        told = traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
+        self.breaches.append(f"{where!r} raised\n{''.join(told)}")
+        self.stop.set()
 
     def kill(self) -> None:
         """Kill a worker every 50 to 500 ms."""
@@ -327,6 +335,21 @@ class Soak:
                 pool.close()
             del pool
             self.stop.wait(0.3)
+
+    def stand_by(self) -> None:
+        """Use files and sockets that are no pool's business, whatever descriptors are free again."""
+        said = os.urandom(16)
+        while not self.stop.wait(0.0005):
+            ours, theirs = socket.socketpair()
+            with ours, theirs, tempfile.TemporaryFile(buffering=0) as file:
+                file.write(said)
+                ours.sendall(said)
+                self.stop.wait(0.001)
+                theirs.sendall(theirs.recv(len(said) + 1))
+                file.seek(0)
+                heard, read = ours.recv(len(said) + 1), file.read()
+                if heard != said or read != said:
+                    raise BreachError(f"a socket and a file were told {said!r}, and say {heard!r} and {read!r}")
 
     def levels(self, processes: Any) -> dict[str, int]:
         """Return what there is of everything that must stay level, when nobody works."""
@@ -515,6 +538,8 @@ def inside(seconds: float, seed: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(seconds, seed, Path(folder), say)
+        threading.excepthook = soak.note
+        sys.unraisablehook = soak.note
         soak.run()
     for breach in soak.breaches:
         say(f"BREACH {breach}")
@@ -555,8 +580,8 @@ def supervise(seconds: float, seed: int, outs: list[IO[str]]) -> int:
         )
         watch = threading.Timer(seconds * 1.5 + 2 * STUCK, kill_all, [mark])
         watch.start()
+        assert program.stdout is not None
         try:
-            assert program.stdout is not None
             for line in program.stdout:
                 say(line)
             status = program.wait()
@@ -567,6 +592,8 @@ def supervise(seconds: float, seed: int, outs: list[IO[str]]) -> int:
         finally:
             watch.cancel()
             kill_all(mark)
+            program.wait()
+            program.stdout.close()
         wait_for(lambda: not orphans(before), 5)
         failed += [f"/dev/shm/{name} is left" for name in orphans(before)]
         failed += [f"{path} is left" for path in folder.iterdir()]

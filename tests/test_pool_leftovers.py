@@ -292,7 +292,7 @@ def test_ctrl_c_within_a_with_block(begin: Begin) -> None:
     program.quiet()
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.4])
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
 def test_ctrl_c_at_the_start(begin: Begin, delay: float) -> None:
     """Ctrl-C while pools are being made and closed."""
     program = begin("""
@@ -463,7 +463,7 @@ FORKED = {
 
 
 @pytest.mark.parametrize("child", FORKED)
-@every_pool
+@pytest.mark.parametrize("pool", [POOLS[name] for name in ("threads", "forkserver", "fork")], ids=str)
 def test_the_parent_forks(begin: Begin, pool: str, child: str) -> None:
     """A forked child that ends, in whatever way, while the pool is in use does not harm the pool."""
     program = begin(f"""

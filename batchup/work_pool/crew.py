@@ -118,7 +118,11 @@ class Crew:
     def nursery(self) -> Nursery:
         """Return the process from which workers come; a new one if it has ended."""
         with self.lock:
-            if self._nursery.gone and not self.closed and self._start_method != "fork":
+            if self._nursery.gone and not self.closed:
+                if self._start_method == "fork":
+                    raise WorkerError(
+                        "the process that starts workers has ended, and threads are alive that forbid a fork"
+                    )
                 self._nursery.close()
                 self._nursery = Nursery(self._start_method, self.arena.descriptor, self._end_known)
             return self._nursery

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import select
 import signal
 import socket
 import threading
 from collections import deque
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.reduction import send_handle
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -92,6 +91,8 @@ class Foreman:
                 self._bury()
             except WorkerError as error:
                 crew.give_up(error)
+            except Exception as error:  # noqa: BLE001  whoever waits must hear of it, whatever it is
+                crew.give_up(WorkerError(f"a worker cannot be looked after any more: {error!r}"))
 
     def _bring_up(self) -> None:
         """Start a worker, and wait until it is there."""
@@ -168,14 +169,15 @@ class Foreman:
         with contextlib.suppress(OSError):
             os.kill(self.pid or 0, SHOW_STACK)
         shown = b""
-        while select.select([self._stack], [], [], STACK if not shown else 0.05)[0]:
+        while wait([self._stack], STACK if not shown else 0.05):
             shown += os.read(self._stack, 65536)
         return shown.decode(errors="replace") or "(it does not say where)"
 
     def _bury(self) -> None:
         """Take note of a worker's end: what it was at is to be done again, unless that was what killed it."""
         crew = self._crew
-        self._connection.close()
+        with crew.lock:  # others send by it, and must not by whatever has its descriptor next
+            self._connection.close()
         pid, end = self.pid, ""
         if pid is not None and not crew.closed:
             end = crew.end_of(pid)
@@ -189,7 +191,7 @@ class Foreman:
                 begun, batch = crew.progress(self.number)
                 blamed = begun > self._done
                 tasks[0].deaths += blamed
-                self._failures = 0
+                self._failures = 0 if blamed else self._failures
                 if blamed and tasks[0].deaths > crew.max_restarts:
                     task = tasks.popleft()
                     error = WorkerError(f"the task killed its worker {_times(task.deaths)}: {end}")

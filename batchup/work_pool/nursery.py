@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
-from batchup.errors import InvalidValueError, WorkerError
-from batchup.work_pool.worker import serve
+from batchup.errors import InvalidValueError
+from batchup.work_pool.worker import flush, serve
 
 START_METHODS = ("forkserver", "spawn", "fork")
 _LOOK = 0.5  # seconds after which to look whether the main program still lives, though its end shows at once
@@ -62,21 +62,22 @@ class Nursery:
                 [*_interpreter(), "-c", code],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(descriptor, arena),
-                start_new_session=True,
-            )  # in a session of its own, so that Ctrl-C reaches the main program alone
+                start_new_session=True,  # so that Ctrl-C reaches the main program alone
+            )
             self._wait = process.wait
         theirs.close()
         threading.Thread(target=self._listen, name="batchup nursery", daemon=True).start()
 
     def start(self, connection: int, stack: int, number: int) -> None:
-        """Have a worker started, to which these descriptors are given."""
+        """Have a worker started, to which these descriptors are given; an OSError if the nursery has ended."""
         with self._sending:
             try:
                 self._pipe.send_bytes(number.to_bytes(4, "little"))
                 send_handle(self._pipe, connection, None)
                 send_handle(self._pipe, stack, None)
             except OSError:
-                raise WorkerError("the process that starts workers has ended") from None
+                self._gone = True
+                raise
 
     def end_of(self, pid: int) -> str:
         """Return how a worker ended, that is known to have done so."""
@@ -152,7 +153,7 @@ def tend(descriptor: int, arena: int, program: int, spawns: bool) -> None:
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    selector = selectors.SelectSelector()  # it has no descriptor of its own
+    selector = selectors.PollSelector()  # it has no descriptor of its own
     ours = (descriptor, wake, woken)
     selector.register(pipe, selectors.EVENT_READ)
     selector.register(wake, selectors.EVENT_READ)
@@ -196,7 +197,7 @@ def _ended(alive: set[int]) -> list[tuple[int, int]]:
 def _started(connection: int, stack: int, arena: int, number: int, spawns: bool, others: Sequence[int]) -> int:
     if spawns:
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from batchup.work_pool.worker import serve; "
+            f"import sys; sys.path[:] = {sys.path!r}; from batchup.work_pool.worker import flush, serve; "
             f"serve({connection}, {stack}, {arena}, {number})"
         )
         worker = subprocess.Popen([*_interpreter(), "-c", code], pass_fds=(connection, stack, arena))
@@ -233,6 +234,7 @@ def _forked(descriptor: int, arena: int, ours: int) -> Any:
 
 
 def _fork() -> int:
+    flush()  # or what was printed would be written twice
     with warnings.catch_warnings():
         # Python 3.12 counts the threads of numerical libraries too, which look after themselves when forked
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -123,7 +123,10 @@ def portable(error: BaseException) -> tuple[bytes, str]:
 
 def carried_over(pickled: bytes, text: str) -> BaseException:
     """Return the error that a worker raised, with its traceback as the cause."""
-    error: BaseException = pickle.loads(pickled)
+    try:
+        error: BaseException = pickle.loads(pickled)
+    except Exception as trouble:  # noqa: BLE001  it was rebuilt without trouble where it came from
+        error = WorkerError(f"a worker raised an error that cannot be rebuilt here: {trouble!r}")
     error.__cause__ = WorkerTraceback(text)
     return error
 

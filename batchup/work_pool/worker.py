@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import mmap
@@ -9,6 +10,7 @@ import os
 import pickle
 import random
 import signal
+import sys
 import threading
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
@@ -76,6 +78,7 @@ class _Worker:
                 self._sources.pop(arguments[0], None)
             else:
                 self._send(self._done(kind, *arguments))
+                flush()  # the end of a worker comes without notice
             del arguments
 
     def _listen(self) -> None:
@@ -133,3 +136,10 @@ class _Worker:
             self._connection.send_bytes(pickle.dumps(message, 5))
         except OSError:  # the pool has gone
             os._exit(0)
+
+
+def flush() -> None:
+    """Write out what was printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
