@@ -131,7 +131,9 @@ class Loader(Represented):
                 raise InvalidTypeError(
                     "an iterator can be gone through once: give the loader a callable that makes one"
                 )
-            self._epoch += 1
+            batches = self._iterator(self._epoch + 1)
+            self._epoch, self._current = self._epoch + 1, batches
+            return batches
         self._current = self._iterator(self._epoch)
         return self._current
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batchup.data_source.clock import Clock
 from batchup.data_source.passes import Pass
+from batchup.errors import LengthError
 from batchup.sampling.chunks import batch_count
 from batchup.sampling.order import raw_state
 from batchup.sampling.streams import IndexStream
@@ -89,8 +90,11 @@ class Ahead:
         self._most = most
         self._begun: deque[Begun] = deque()
         self._in_work = 0
+        self._waited_for: Begun | None = None
         self._end: Exception | None = None
         self._over = False
+        # a NumPy array to which somebody refers cannot change its length
+        self._lengths = source._column_lengths() if source._sample_bytes(walk) is None else None
         self.mark = self._marked()
         self.fill()
 
@@ -105,7 +109,7 @@ class Ahead:
             if self._end is not None:
                 raise self._end
             raise StopIteration
-        begun = self._begun.popleft()
+        begun = self._waited_for = self._begun.popleft()
         self._in_work -= batch_count(begun.chunk)
         self.mark = begun.mark
         self.fill()  # before anybody waits for this one
@@ -118,6 +122,8 @@ class Ahead:
         """Begin chunks until enough are in work."""
         while not self._over and (room := max(1, self._source._look_ahead(self._walk)) - self._in_work) > 0:
             try:
+                if self._lengths is not None and self._lengths != self._source._column_lengths():
+                    raise changed_length(self._lengths, self._source._column_lengths())
                 chunk = self._stream.take(max(1, min(self._most, room, self._source._together(self._walk))))
                 if chunk is None:
                     self._over = True
@@ -133,12 +139,16 @@ class Ahead:
     def close(self) -> None:
         """Give up what is in work."""
         self._over = True
+        if self._waited_for is not None:
+            self._waited_for.reading.cancel()
+            self._waited_for = None
         while self._begun:
             self._begun.pop().reading.cancel()
 
     def _marked(self) -> Mark:
         if not self._walk.drawn:
-            return Mark(self._stream, self._taken, None)
+            stream = self._stream if self._stream.entered else self._stream.frozen()
+            return Mark(stream, self._taken, None)
         return Mark(self._stream.frozen(), self._taken, raw_state(self._walk.order))  # type: ignore[arg-type]
 
 
@@ -150,3 +160,8 @@ def waited_for(batches: Iterator[Any], clock: Clock) -> Iterator[Any]:
         yield batch
         del batch  # nothing here may hold the last batch while the next one is made
         begin = perf_counter()
+
+
+def changed_length(before: tuple[int, ...], now: tuple[int, ...]) -> LengthError:
+    """Return the error for data whose length is another one now."""
+    return LengthError(f"the data changed its length during an epoch: from {before} to {now} samples")

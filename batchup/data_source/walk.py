@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from batchup.data_source.abstract import AbstractDataSource
-from batchup.data_source.ahead import Ahead, Begun, Mark, Reading, waited_for
+from batchup.data_source.ahead import Ahead, Begun, Mark, Reading, changed_length, waited_for
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.batches import with_mask
 from batchup.data_source.clock import Clock
@@ -23,7 +23,7 @@ from batchup.data_source.passes import AHEAD, SMALL, Pass, as_pass
 from batchup.data_source.states import VERSION, checked_state, plan_of, step_at
 from batchup.data_source.steps import ShardStream, TailStream
 from batchup.data_source.tolerance import Ledger, put, read_tolerantly, samples_shown
-from batchup.errors import InvalidTypeError, InvalidValueError, LengthError, StateError, UnsupportedError, WorkerError
+from batchup.errors import InvalidTypeError, InvalidValueError, StateError, UnsupportedError, WorkerError
 from batchup.sampling.chunks import batch_count, chunk_length, cut, first_leaf, real_samples
 from batchup.sampling.order import Shuffle, generator_state, raw_state, set_generator_state
 from batchup.sampling.streams import IndexStream, index_batches
@@ -328,9 +328,7 @@ class Walk:
         while (chunk := self._stream.take(count)) is not None:
             # a NumPy array to which somebody refers cannot change its length
             if sample_bytes is None and source._column_lengths() != lengths:
-                raise LengthError(
-                    f"the data changed its length during an epoch: from {lengths} to {source._column_lengths()} samples"
-                )
+                raise changed_length(lengths, source._column_lengths())
             self._taken += batch_count(chunk)
             yield self._read(chunk)  # kept in no variable: it would hold the last batch while the next is read
             count = min(count * GROWTH, most)

@@ -58,9 +58,7 @@ class Arena:
         self._map = mmap.mmap(self.descriptor, self.budget)
         self._end = self._head  # what lies below was allocated
         self._free: list[Slot] = []  # in the order of where they lie
-        self._held: deque[Slot] = deque()
-        self._bases: deque[NDArray[np.uint8]] = deque()  # of the same slots: nobody else refers to a free one's
-        self.returned: deque[Slot] = deque()  # by whoever cannot wait for his turn
+        self._held: deque[tuple[Slot, NDArray[np.uint8]]] = deque()  # nobody else refers to the array of a free one
 
     def head(self) -> NDArray[np.int64]:
         """Return the head."""
@@ -90,8 +88,7 @@ class Arena:
         parts = [base[span.start - slot.start :][: span.size] for span in spans]
         self._look(LOOKED_AT)
         if COUNTS_TELL and len(self._held) < HELD and self._has_room(slot.size):
-            self._held.append(slot)
-            self._bases.append(base)
+            self._held.append((slot, base))
             return parts
         copies = [part.copy() for part in parts]
         self.free(slot)
@@ -128,21 +125,17 @@ class Arena:
 
     def _look(self, count: int) -> None:
         """Look at so many of the slots that were handed out, and take back those that nobody refers to."""
-        while self.returned:
-            self.free(self.returned.popleft())
         for _ in range(min(count, len(self._held))):
-            if sys.getrefcount(self._bases[0]) == FREE:
-                self._bases.popleft()
-                self.free(self._held.popleft())
+            if sys.getrefcount(self._held[0][1]) == FREE:
+                slot, _ = self._held.popleft()
+                self.free(slot)
             else:
-                self._bases.rotate(-1)
                 self._held.rotate(-1)
 
     def close(self) -> None:
         """Let go of the file; what was handed out stays."""
         os.close(self.descriptor)
         self._held.clear()
-        self._bases.clear()
         with contextlib.suppress(BufferError):
             self._map.close()
         del self._map

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from queue import SimpleQueue
+from time import monotonic
 
 from batchup.errors import WorkerError
 from batchup.work_pool.abstract import closed_error
-from batchup.work_pool.arena import Arena, Slot
+from batchup.work_pool.arena import Arena
 from batchup.work_pool.foreman import Foreman
 from batchup.work_pool.nursery import Nursery
-from batchup.work_pool.packing import Packed
 from batchup.work_pool.tasks import Task
 from batchup.work_pool.tickets import check_process
 
@@ -49,7 +50,6 @@ class Crew:
         self.max_restarts = max_restarts
         self.timeout = timeout
         self.arena = Arena(memory, head=16 * count)
-        self.returned = self.arena.returned
         self.waiting: deque[Task] = deque()
         self.sources: dict[int, tuple[bytes, int | None]] = {}
         self.dropped: deque[int] = deque()
@@ -59,55 +59,95 @@ class Crew:
         self._next = 0
         self._broken: WorkerError | None = None
         self._start_method = start_method
+        self._bell: SimpleQueue[bool] = SimpleQueue()
+        self._foremen: list[Foreman] = []
         self._nursery = Nursery(start_method, self.arena.descriptor, self._end_known)
-        self._foremen = [Foreman(self, number) for number in range(count)]
         _ALL.add(self)
-        for foreman in self._foremen:
-            foreman.thread.start()
+        try:
+            self._foremen += [Foreman(self, number) for number in range(count)]
+            for foreman in self._foremen:
+                foreman.thread.start()
+            threading.Thread(target=self._deal, name="batchup dealer", daemon=True).start()
+        except BaseException:
+            self.close()
+            raise
 
     def submit(self, task: Task) -> Task:
-        """Have a task done."""
+        """Have a task done.
+
+        It is left for the dealer: signals may interrupt the main thread anywhere, and must not do so in the middle
+        of a message to a worker.
+        """
         check_process(self._program)
-        with self.lock:
-            if self._broken is not None:
-                raise self._broken
-            if self.closed:
-                raise closed_error("WorkerProcessPool")
-            self.waiting.append(task)
-            self.deal()
+        self.check_open()
+        self.waiting.append(task)
+        self.ring()
+        if self.closed:
+            task.fail(closed_error("WorkerProcessPool"))
         return task
+
+    def check_open(self) -> None:
+        """Raise if there is nobody who would do a task."""
+        if self._broken is not None:
+            raise self._broken
+        if self.closed:
+            raise closed_error("WorkerProcessPool")
+
+    def ring(self) -> None:
+        """Have the dealer look whether there is something to deal."""
+        self._bell.put(True)
 
     def tell(self, pickled: bytes, file: int | None) -> int:
         """Make a source known; return its number."""
-        check_process(self._program)
         with self.lock:
+            if self.closed and file is not None:
+                os.close(file)
+            self.check_open()
             self._sources_told += 1
             self.sources[self._sources_told] = pickled, file
             return self._sources_told
 
-    def deal(self) -> None:
-        """Give tasks to workers, in turn, as far as they have time for them. With the lock held."""
-        self._all_up = self._all_up or all(foreman.pid is not None for foreman in self._foremen)
-        while self.dropped:
-            self._forget(self.dropped.popleft())
-        while self._all_up and self.waiting and not self.closed:
-            if self.waiting[0].cancelled:
-                self.waiting.popleft().fail(closed_error("iterator"))
-                continue
-            foreman = self._free_foreman(sum(map(len, self.waiting[0].message)))
-            if foreman is None:
-                return
-            task = self.waiting.popleft()
-            if task.expected and not task.slots and (slot := self.arena.allocate(task.expected + SLACK)) is not None:
-                task.slots.append(slot)
-            foreman.send(task)
+    def drop(self, source: int) -> None:
+        """Take note that nobody needs a source any more; may be called at any moment, by a finalizer."""
+        self.dropped.append(source)
+        self.ring()
 
-    def handed_out(self, slot: Slot, packed: Packed) -> list[Any]:
-        """Return the arrays of a result."""
+    def tidy(self) -> None:
+        """Let go of the sources that nobody has any more."""
+        check_process(self._program)
+        while self.dropped:
+            with contextlib.suppress(IndexError):
+                self._forget(self.dropped.popleft())
+
+    def _deal(self) -> None:
+        """Whenever the bell rings, give tasks to workers, in turn, as far as they have time for them."""
+        while self._bell.get():
+            self.tidy()
+            while (dealt := self._next_dealt()) is not None:
+                foreman, task = dealt
+                foreman.send(task)
+
+    def _next_dealt(self) -> tuple[Foreman, Task] | None:
+        """Put the next task on the list of the worker that is to do it."""
         with self.lock:
-            if self.closed:
-                raise closed_error("WorkerProcessPool")
-            return self.arena.hand_out(slot, packed.arrays)  # type: ignore[arg-type]
+            self._all_up = self._all_up or all(foreman.pid is not None for foreman in self._foremen)
+            while self._all_up and self.waiting and not self.closed:
+                task = self.waiting.popleft()
+                if task.cancelled or (task.source is not None and task.source not in self.sources):
+                    task.fail(closed_error("iterator"))
+                    continue
+                foreman = self._free_foreman(sum(map(len, task.message)))
+                if foreman is None:
+                    self.waiting.appendleft(task)
+                    return None
+                if task.expected and not task.slots:
+                    slot = self.arena.allocate(task.expected + SLACK)
+                    task.slots += [] if slot is None else [slot]
+                if not foreman.tasks:
+                    foreman.since = monotonic()
+                foreman.tasks.append(task)
+                return foreman, task
+            return None
 
     def pids(self) -> tuple[int, ...]:
         """Return the process ids of the workers, once all are up."""
@@ -120,9 +160,7 @@ class Crew:
         with self.lock:
             if self._nursery.gone and not self.closed:
                 if self._start_method == "fork":
-                    raise WorkerError(
-                        "the process that starts workers has ended, and threads are alive that forbid a fork"
-                    )
+                    raise WorkerError("the process that workers are forked from has ended")
                 self._nursery.close()
                 self._nursery = Nursery(self._start_method, self.arena.descriptor, self._end_known)
             return self._nursery
@@ -160,11 +198,11 @@ class Crew:
                 self._fail_all(lambda: closed_error("WorkerProcessPool"))
             self.up.notify_all()
         self._nursery.close()
-        with self.lock:
-            for foreman in self._foremen:
-                foreman.hang_up()  # the worker may come from a nursery that was killed
+        self._bell.put(False)
         for foreman in self._foremen:
-            if foreman.thread is not threading.current_thread():
+            foreman.hang_up()  # the worker may come from a nursery that was killed
+        for foreman in self._foremen:
+            if foreman.thread.is_alive() and foreman.thread is not threading.current_thread():
                 foreman.thread.join(FAREWELL)
             foreman.close()
         with self.lock:
@@ -176,10 +214,9 @@ class Crew:
 
     def _end_known(self, pid: int) -> None:
         """Take note that a worker has ended, even if a child of its own keeps its end of the connection open."""
-        with self.lock:
-            for foreman in self._foremen:
-                if foreman.pid == pid:
-                    foreman.hang_up()
+        for foreman in self._foremen:
+            if foreman.pid == pid:
+                foreman.hang_up()
 
     def _fail_all(self, error: Callable[[], Exception]) -> None:
         for tasks in (self.waiting, *(foreman.tasks for foreman in self._foremen)):
@@ -199,7 +236,8 @@ class Crew:
         return None
 
     def _forget(self, source: int) -> None:
-        _, file = self.sources.pop(source, (b"", None))
+        with self.lock:
+            _, file = self.sources.pop(source, (b"", None))
         if file is not None:
             os.close(file)
         for foreman in self._foremen:

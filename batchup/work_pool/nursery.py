@@ -14,10 +14,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from multiprocessing import spawn
 from multiprocessing.connection import Connection, Pipe
-from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
 from batchup.errors import InvalidValueError
+from batchup.work_pool.descriptors import receive_descriptor, send_descriptor
 from batchup.work_pool.worker import flush, serve
 
 START_METHODS = ("forkserver", "spawn", "fork")
@@ -55,7 +55,7 @@ class Nursery:
             self._wait = _forked(descriptor, arena, self._pipe.fileno())
         else:
             code = (
-                f"import sys; sys.path[:] = {sys.path!r}; from batchup.work_pool.nursery import tend; "
+                f"import sys; sys.path[:] = {_search_path()!r}; from batchup.work_pool.nursery import tend; "
                 f"tend({descriptor}, {arena}, {os.getpid()}, {start_method == 'spawn'})"
             )
             process = subprocess.Popen(
@@ -73,8 +73,8 @@ class Nursery:
         with self._sending:
             try:
                 self._pipe.send_bytes(number.to_bytes(4, "little"))
-                send_handle(self._pipe, connection, None)
-                send_handle(self._pipe, stack, None)
+                send_descriptor(self._pipe, connection)
+                send_descriptor(self._pipe, stack)
             except OSError:
                 self._gone = True
                 raise
@@ -90,7 +90,8 @@ class Nursery:
         if code >= 0:
             return f"it exited with status {code}"
         hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-        return f"it was killed by signal {-code} ({signal.Signals(-code).name}{hint})"
+        names = {int(known): known.name for known in signal.Signals}
+        return f"it was killed by signal {-code} ({names.get(-code, 'a real-time one')}{hint})"
 
     @property
     def gone(self) -> bool:
@@ -157,7 +158,6 @@ def tend(descriptor: int, arena: int, program: int, spawns: bool) -> None:
     ours = (descriptor, wake, woken)
     selector.register(pipe, selectors.EVENT_READ)
     selector.register(wake, selectors.EVENT_READ)
-    gc.collect()
     gc.freeze()  # so that workers do not copy what they share with us
     alive: set[int] = set()
     try:
@@ -169,7 +169,7 @@ def tend(descriptor: int, arena: int, program: int, spawns: bool) -> None:
                 number = pipe.recv_bytes()
                 if not number:
                     return
-                connection, stack = recv_handle(pipe), recv_handle(pipe)
+                connection, stack = receive_descriptor(pipe), receive_descriptor(pipe)
                 alive.add(_started(connection, stack, arena, int.from_bytes(number, "little"), spawns, ours))
                 os.close(connection)
                 os.close(stack)
@@ -197,7 +197,7 @@ def _ended(alive: set[int]) -> list[tuple[int, int]]:
 def _started(connection: int, stack: int, arena: int, number: int, spawns: bool, others: Sequence[int]) -> int:
     if spawns:
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from batchup.work_pool.worker import flush, serve; "
+            f"import sys; sys.path[:] = {_search_path()!r}; from batchup.work_pool.worker import serve; "
             f"serve({connection}, {stack}, {arena}, {number})"
         )
         worker = subprocess.Popen([*_interpreter(), "-c", code], pass_fds=(connection, stack, arena))
@@ -239,6 +239,11 @@ def _fork() -> int:
         # Python 3.12 counts the threads of numerical libraries too, which look after themselves when forked
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+def _search_path() -> list[str]:
+    """Return where modules are looked for; what is no text there is looked at by nobody."""
+    return [entry for entry in sys.path if isinstance(entry, str)]
 
 
 def _interpreter() -> Sequence[str]:

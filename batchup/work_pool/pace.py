@@ -8,6 +8,7 @@ from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling.order import whole_number
 from batchup.work_pool.chunks import Figures
 
+MOST_AHEAD = 256  # batches, however many bytes there are for them
 TRIALS = 16  # batches until their pace is known
 RECENT = 0.1  # weight of the latest ones in it
 UNITS = {"B": 1, **{f"{p}{i}B": b**n for n, p in enumerate("KMGT", 1) for i, b in (("", 1000), ("i", 1024))}}
@@ -74,7 +75,7 @@ class Buffer:
         if self._batches is not None:
             return self._batches
         assert self._bytes is not None
-        return max(1, self._bytes // batch_bytes) if batch_bytes else 2
+        return max(1, min(MOST_AHEAD, self._bytes // batch_bytes)) if batch_bytes else 2
 
 
 def as_bytes(size: Any, what: str) -> int:

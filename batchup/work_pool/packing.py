@@ -21,10 +21,11 @@ INLINE = 16 * 1024  # bytes of results that are quicker to send along than to pu
 
 
 class Packed(NamedTuple):
-    """A result: its pickle, and its arrays, sent along or in shared memory."""
+    """A result: its pickle, and its arrays, sent along, or the spans of shared memory in which they lie."""
 
     pickled: bytes
-    arrays: list[bytearray] | list[Span]
+    arrays: Sequence[Any]
+    in_slot: bool
     bytes: int
 
 
@@ -68,16 +69,16 @@ class Room:
         parts = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
         total = sum(part.nbytes for part in parts)
         if total <= INLINE:
-            return Packed(file.getvalue(), [bytearray(part) for part in parts], total)
+            return Packed(file.getvalue(), [bytearray(part) for part in parts], False, total)
         spans = self._put(parts)
         if spans is None:
             slot = self._more(sum(part.nbytes + ALIGNED for part in parts))
             if slot is None:
-                return Packed(file.getvalue(), [bytearray(part) for part in parts], total)
+                return Packed(file.getvalue(), [bytearray(part) for part in parts], False, total)
             self.enter(slot)
             spans = self._put(parts)
             assert spans is not None
-        return Packed(file.getvalue(), spans, total)
+        return Packed(file.getvalue(), spans, True, total)
 
     def _put(self, parts: Sequence[NDArray[np.uint8]]) -> list[Span] | None:
         """Bring arrays into the slot that are not there already; None if they do not fit."""
@@ -101,9 +102,9 @@ class Room:
         return start
 
 
-def unpack(packed: Packed, arrays: Sequence[Any]) -> Any:
+def unpack(packed: Packed) -> Any:
     """Return a result, over the arrays that came with it."""
-    return pickle.loads(packed.pickled, buffers=arrays)
+    return pickle.loads(packed.pickled, buffers=packed.arrays)
 
 
 class WorkerTraceback(Exception):  # noqa: N818  it is shown as the cause of an error, and no error by itself
@@ -123,11 +124,13 @@ def portable(error: BaseException) -> tuple[bytes, str]:
 
 def carried_over(pickled: bytes, text: str) -> BaseException:
     """Return the error that a worker raised, with its traceback as the cause."""
+    trace = WorkerTraceback(text)
     try:
         error: BaseException = pickle.loads(pickled)
+        error.__cause__ = trace
     except Exception as trouble:  # noqa: BLE001  it was rebuilt without trouble where it came from
         error = WorkerError(f"a worker raised an error that cannot be rebuilt here: {trouble!r}")
-    error.__cause__ = WorkerTraceback(text)
+        error.__cause__ = trace
     return error
 
 

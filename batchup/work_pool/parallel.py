@@ -139,6 +139,7 @@ class ParallelDataSource(WrappedSource):
             2 <= self.pool.processes <= chunk_length(chunk) // 2
             and batch_count(chunk) == 1
             and not walk.policy.tolerant
+            and walk.copy
             and self._by_row()
             and self._bytes_to_copy(walk) is None
         )
@@ -212,9 +213,11 @@ def _side_by_side(parts: list[Any]) -> Any:
     first = parts[0]
     if any(type(part) is not type(first) for part in parts):
         return None
-    if isinstance(first, np.ndarray):
-        alike = all(part.dtype == first.dtype and part.shape[1:] == first.shape[1:] and part.ndim for part in parts)
-        return np.concatenate(parts) if alike else None
+    if type(first) is np.ndarray:
+        if any(part.dtype != first.dtype or part.shape[1:] != first.shape[1:] or not part.ndim for part in parts):
+            return None
+        together: Any = np.empty((sum(map(len, parts)), *first.shape[1:]), first.dtype)
+        return np.concatenate(parts, out=together)
     if type(first) is dict:
         named = {name: _side_by_side([part.get(name) for part in parts]) for name in first}
         return None if any(column is None for column in named.values()) else named

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.columns import is_mapped
+from batchup.data_source import ArrayDataSource
 from batchup.errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from batchup.sampling import AbstractSampler
+from batchup.sampling import StandardSampler
 from batchup.work_pool.shared import private_map, shared_file
 
 LARGE = 64 * 1024  # bytes of an array that is not pickled
@@ -29,6 +30,9 @@ except ImportError:  # what cannot be sent without it is told when it is met
     from pickle import Pickler as _Pickler
 
 _BY_VALUE = hasattr(_Pickler, "reducer_override")
+
+
+_HINT = ', and pip install "batchup[process]" lets lambdas and functions of the main program be sent'
 
 
 class Pickler(_Pickler):  # type: ignore[misc]
@@ -94,9 +98,10 @@ class Snapshot:
 class SourcePickler(Pickler):
     """Pickles a data source: arrays in files as where they lie, other large ones as a place in a snapshot."""
 
-    def __init__(self, file: Any, snapshot: Snapshot) -> None:
+    def __init__(self, file: Any, snapshot: Snapshot, samplers: dict[int, int]) -> None:
         super().__init__(file)
         self._snapshot = snapshot
+        self._samplers = samplers
 
     def reducer_override(self, value: Any) -> Any:
         """Return how to pickle a value, or NotImplemented for the usual way."""
@@ -104,19 +109,30 @@ class SourcePickler(Pickler):
             region = region_of(value)
             if region is not None:
                 return _from_file, (region, value.shape, value.strides, value.dtype)
-            return _from_snapshot, (self._snapshot.place(value), value.shape, value.dtype, value.flags.writeable)
+            shared = _extent(value)
+            place = self._snapshot.place(value if shared is None else shared)
+            strides = None if shared is None else value.strides
+            return _from_snapshot, (place, value.shape, strides, value.dtype, value.flags.writeable)
         if isinstance(value, io.TextIOBase):  # cloudpickle would send all that the file holds
             raise InvalidTypeError("an open file stays in the process that opened it; open it when it is first read")
-        if isinstance(value, AbstractSampler) and type(value).__module__.startswith("batchup."):
-            return _StayedBehind, (type(value).__name__,)
+        if id(value) in self._samplers:
+            return StandardSampler, (self._samplers[id(value)],)
         return super().reducer_override(value)
 
 
-class _StayedBehind:
-    """In the place of a sampler, whose tables may be large: the order is drawn by whoever hands out the batches."""
+def samplers_in(source: Any) -> dict[int, int]:
+    """Return the samplers of a tree that its workers need not know, by id, with the lengths of their sources.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    The order is drawn by whoever hands out the batches, and the tables that it is drawn from may be large.
+    """
+    if type(source) is ArrayDataSource:
+        return {id(source.sampler): source._source_length}
+    members = getattr(source, "datasets", None) or getattr(source, "sources", None) or [getattr(source, "source", None)]
+    found: dict[int, int] = {}
+    if type(source).__module__.startswith("batchup."):
+        for member in members:
+            found |= samplers_in(member)
+    return found
 
 
 _snapshot: mmap.mmap | None = None  # of the source that is being rebuilt in this process
@@ -132,8 +148,8 @@ def pickled_source(source: Any) -> tuple[bytes, int | None]:
     SharedMemoryError
         If there is no room for the arrays.
     """
-    snapshot = Snapshot()
-    pickled = sendable(source, lambda file: SourcePickler(file, snapshot), "source")
+    snapshot, samplers = Snapshot(), samplers_in(source)
+    pickled = sendable(source, lambda file: SourcePickler(file, snapshot, samplers), "source")
     return pickled, snapshot.copied()
 
 
@@ -160,7 +176,7 @@ def sendable(value: Any, pickler: Callable[[Any], pickle.Pickler], name: str) ->
         where, part = _culprit(value, name, pickler)
         raise InvalidTypeError(
             f"{where}, of type {type(part).__name__}, cannot be sent to a worker process: {error}; "
-            "a pool of threads needs no pickling"
+            f"a pool of threads needs no pickling{'' if _BY_VALUE else _HINT}"
         ) from error
     return file.getvalue()
 
@@ -173,7 +189,7 @@ def region_of(array: NDArray[Any]) -> Region | None:
     last = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
     end = start + last + array.itemsize
     with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines():
+        for line in Path("/proc/self/maps").read_text(errors="surrogateescape").split("\n"):
             fields = line.split(maxsplit=5)
             first, behind = (int(address, 16) for address in fields[0].split("-"))
             if not first <= start < behind:
@@ -204,9 +220,22 @@ def _from_file(region: Region, shape: tuple[int, ...], strides: tuple[int, ...],
     return np.ndarray(shape, dtype, mapped, skipped, strides)
 
 
-def _from_snapshot(start: int, shape: tuple[int, ...], dtype: np.dtype[Any], writable: bool) -> Any:
+def _extent(array: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """Return the bytes that an array lies in, if its elements share them; None if each has its own."""
+    if any(stride < 0 for stride in array.strides):
+        return None
+    size = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)) + array.itemsize
+    if size >= array.nbytes:
+        return None
+    first = array[(slice(0, 1),) * array.ndim].view(np.ndarray)
+    return np.lib.stride_tricks.as_strided(first.reshape(-1).view(np.uint8), (size,), (1,), writeable=False)
+
+
+def _from_snapshot(
+    start: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype[Any], writable: bool
+) -> Any:
     assert _snapshot is not None
-    array: NDArray[Any] = np.ndarray(shape, dtype, _snapshot, start)
+    array: NDArray[Any] = np.ndarray(shape, dtype, _snapshot, start, strides)
     array.flags.writeable = writable
     return array
 

@@ -18,7 +18,7 @@ from batchup.work_pool.crew import Crew
 from batchup.work_pool.nursery import check_start_method
 from batchup.work_pool.pace import as_bytes, checked_seconds
 from batchup.work_pool.pickling import Pickler, pickled_source, sendable
-from batchup.work_pool.tasks import Call, Task
+from batchup.work_pool.tasks import Call, Chunk
 from batchup.work_pool.tickets import Ticket
 
 _SENT = [field.name for field in fields(Pass) if field.init and field.name not in ("order", "clock", "memory")]
@@ -105,7 +105,10 @@ class WorkerProcessPool(AbstractWorkerPool):
         self._end()
 
     def _call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Ticket:
-        return self._crew.submit(Call(self._crew, ("call", sendable((fn, args), Pickler, "task"))))
+        return self._crew.submit(Call(("call", sendable((fn, args), Pickler, "task"))))
+
+    def _check_open(self) -> None:
+        self._crew.check_open()
 
     def _reader(self, source: WalkedDataSource) -> Reader:
         return _ProcessReader(self._crew, source)
@@ -117,18 +120,19 @@ class _ProcessReader(Reader):
     goal = 2e-3
 
     def __init__(self, crew: Crew, source: WalkedDataSource) -> None:
+        crew.tidy()  # what is not needed any more makes room
         self._lengths = source._column_lengths()
         self._crew = crew
         self._number = crew.tell(*pickled_source(source))
-        self._walk: Pass | None = None
-        self._header = b""
-        weakref.finalize(self, crew.dropped.append, self._number).atexit = False
+        self._latest: tuple[Pass | None, bytes] = None, b""
+        weakref.finalize(self, crew.drop, self._number).atexit = False
 
     def begin(self, chunk: Any, walk: Pass, expected_bytes: int) -> Ticket:
-        if walk is not self._walk:
-            self._walk, self._header = walk, self._described(walk)
-        message = ("read", self._header, pickle.dumps(chunk, 5))
-        return self._crew.submit(Task(self._crew, message, self._number, expected_bytes))
+        latest, header = self._latest
+        if walk is not latest:
+            header = self._described(walk)
+            self._latest = walk, header
+        return self._crew.submit(Chunk(("read", header, pickle.dumps(chunk, 5)), self._number, expected_bytes))
 
     def column_lengths(self) -> tuple[int, ...]:
         return self._lengths

@@ -35,7 +35,7 @@ def shared_file(size: int, what: str, allocate: bool = True) -> int:
     what : str
         What it is for, for errors.
     allocate : bool, default True
-        Whether to take the room at once; otherwise that is left to `allocate`.
+        Whether to take the room at once; otherwise that is left to `take_room`.
 
     Raises
     ------
@@ -101,8 +101,18 @@ def free_memory() -> int:
     ):
         with suppress(OSError, ValueError):
             root = Path("/sys/fs/cgroup")
-            free.append(int((root / most).read_text()) - int((root / used).read_text()))
+            cached = _cached((root / used).parent / "memory.stat")
+            free.append(int((root / most).read_text()) - int((root / used).read_text()) + cached)
     return max(0, min(free) - SPARE)
+
+
+def _cached(statistics: Path) -> int:
+    """Return how many bytes of a group's memory hold files that can be read again."""
+    for line in statistics.read_text().splitlines():
+        name, _, size = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file"):
+            return int(size)
+    return 0
 
 
 def _free_on(directory: str) -> int:

@@ -100,6 +100,8 @@ class _ThreadReader(Reader):
         return self._source._column_lengths()
 
     def worth(self, there: Pace, here: Pace) -> bool:
+        if self._threads.includes_this():
+            return False  # it would wait for itself
         if not there.known or there.computing >= SURELY_WORTH:
             return True
         # in a thread it may wait for the lock of Python, or of memory, and be quick here: that is tried
@@ -119,21 +121,20 @@ def _read(source: WalkedDataSource, chunk: Any, walk: Pass) -> Any:
 class _Task(Ticket):
     """A function to be called by a thread."""
 
-    __slots__ = ("_threads", "_work", "began", "thread")
+    __slots__ = ("_threads", "_work", "began")
 
     def __init__(self, threads: _Threads, work: Callable[[], Any]) -> None:
         super().__init__()
         self._threads = threads
         self._work: Callable[[], Any] | None = work
         self.began: float | None = None
-        self.thread: int | None = None
 
     def run(self) -> None:
         """Call the function."""
         work, self._work = self._work, None
         if work is None or self.cancelled:
             return
-        self.thread, self.began = threading.get_ident(), monotonic()
+        self.began = monotonic()
         try:
             self.succeed(work())
         except BaseException as error:  # noqa: BLE001  it is raised where the result is asked for
@@ -168,19 +169,24 @@ class _Threads:
     def submit(self, work: Callable[[], Any]) -> Ticket:
         """Have a function called by the next thread that is free."""
         check_process(self._process)
-        if self.closed:
-            raise closed_error("WorkerThreadPool")
         task = _Task(self, work)
-        self._tasks.put(task)
+        with self._lock:
+            if self.closed:
+                raise closed_error("WorkerThreadPool")
+            self._tasks.put(task)
         return task
+
+    def includes_this(self) -> bool:
+        """Return whether this thread is one of them."""
+        return threading.current_thread() in self._at_work
 
     def close(self) -> None:
         """End the threads as soon as they have ended what they are at."""
         if self.closed or os.getpid() != self._process:
             return
-        self.closed = True
         with self._lock:
-            for _ in self._at_work:
+            self.closed = True
+            for _ in range(len(self._at_work)):
                 self._tasks.put(None)
 
     def end(self, deadline: float) -> None:

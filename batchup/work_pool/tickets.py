@@ -12,25 +12,26 @@ from batchup.errors import StateError
 class Ticket:
     """The result of a piece of work that somebody else does."""
 
-    __slots__ = ("_error", "_open", "_process", "_value", "cancelled")
+    __slots__ = ("_error", "_open", "_process", "_unsettled", "_value", "cancelled")
 
     def __init__(self) -> None:
         self._process = os.getpid()
         self._open = threading.Lock()
         self._open.acquire()
+        self._unsettled = threading.Lock()  # taken by whoever comes first with a result
         self._value: Any = None
         self._error: BaseException | None = None
         self.cancelled = False
 
     def succeed(self, value: Any) -> None:
         """Hand over the result."""
-        if self._open.locked():
+        if self._unsettled.acquire(blocking=False):
             self._value = value
             self._open.release()
 
     def fail(self, error: BaseException) -> None:
         """Hand over what went wrong."""
-        if self._open.locked():
+        if self._unsettled.acquire(blocking=False):
             self._error = error
             self._open.release()
 

@@ -25,7 +25,7 @@ class WorkStream:
         self._tickets: deque[Ticket] = deque()
         self._end: Exception | None = None
         self._over = False
-        self._fill()
+        self._fill(self._size)
 
     def retrieve(self) -> Any:
         """Return the next result, None at the end.
@@ -40,11 +40,12 @@ class WorkStream:
     def retrieve_iter(self) -> Iterator[Any]:
         """Return an iterator over the results that are left; a result may be None."""
         while self._tickets or not self._over:
-            self._fill()
+            self._fill(self._size)
             if not self._tickets:
                 break
+            self._fill(self._size + 1)
+            self._tickets[0].wait()  # an interrupt loses nothing
             ticket = self._tickets.popleft()
-            self._fill()
             result = ticket.result()
             del ticket
             yield result
@@ -63,8 +64,8 @@ class WorkStream:
         if hasattr(self, "_tickets"):
             self.close()
 
-    def _fill(self) -> None:
-        while not self._over and len(self._tickets) < self._size:
+    def _fill(self, size: int) -> None:
+        while not self._over and len(self._tickets) < size:
             try:
                 task = next(self._tasks)
                 self._tickets.append(self._submit(*_checked(task)))

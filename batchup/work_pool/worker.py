@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import recv_handle
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 from batchup.data_source.passes import Pass
 from batchup.work_pool.arena import Slot
 from batchup.work_pool.chunks import Figures, read
+from batchup.work_pool.descriptors import receive_descriptor
 from batchup.work_pool.packing import Room, portable
 from batchup.work_pool.pickling import rebuilt_source
 
@@ -72,8 +72,8 @@ class _Worker:
         while True:
             kind, *arguments = self._tasks.get()
             if kind == "source":
-                number, *pickled = arguments
-                self._sources[number] = pickled  # to be rebuilt by the first task, whose error it is if that fails
+                self._sources[arguments[0]] = _rebuilt(*arguments[1:])
+                self._send(("ready",))
             elif kind == "drop":
                 self._sources.pop(arguments[0], None)
             else:
@@ -91,14 +91,14 @@ class _Worker:
                     continue
                 if message[0] == "source":
                     _, number, pickled, has_file = message
-                    message = ("source", number, pickled, recv_handle(self._connection) if has_file else None)
+                    message = ("source", number, pickled, receive_descriptor(self._connection) if has_file else None)
                 self._tasks.put(message)
         except (EOFError, OSError):
             os._exit(0)
 
     def _done(self, kind: str, slot: Slot | None, *arguments: Any) -> Any:
         """Do a task; return the message that says how it went."""
-        self._progress[0] += 1
+        self._progress[:] = self._progress[0] + 1, 0
         self._room.enter(slot)
         try:
             if kind == "read":
@@ -119,9 +119,10 @@ class _Worker:
             number, fields = pickle.loads(header)
             self._walks[header] = number, Pass(**fields, memory=self._room.empty)
         number, walk = self._walks[header]
-        if isinstance(self._sources[number], list):
-            self._sources[number] = rebuilt_source(*self._sources[number])
-        return read(self._sources[number], pickle.loads(chunk), walk, self._note)
+        source = self._sources[number]
+        if isinstance(source, BaseException):
+            raise source
+        return read(source, pickle.loads(chunk), walk, self._note)
 
     def _note(self, batch: int) -> None:
         """Leave word of which batch of a chunk is begun, for those who come after us."""
@@ -136,6 +137,14 @@ class _Worker:
             self._connection.send_bytes(pickle.dumps(message, 5))
         except OSError:  # the pool has gone
             os._exit(0)
+
+
+def _rebuilt(pickled: bytes, descriptor: int | None) -> Any:
+    """Return a source, or what went wrong: an error of every task that needs it."""
+    try:
+        return rebuilt_source(pickled, descriptor)
+    except BaseException as error:  # noqa: BLE001
+        return error
 
 
 def flush() -> None:
