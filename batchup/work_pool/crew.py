@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from time import monotonic
+from typing import Any
 
 from batchup.errors import WorkerError
 from batchup.work_pool.abstract import closed_error
@@ -51,6 +52,7 @@ class Crew:
         self.timeout = timeout
         self.arena = Arena(memory, head=16 * count)
         self.waiting: deque[Task] = deque()
+        self._unsettled: set[Task] = set()  # wherever they are
         self.sources: dict[int, tuple[bytes, int | None]] = {}
         self.dropped: deque[int] = deque()
         self._program = os.getpid()
@@ -80,6 +82,7 @@ class Crew:
         """
         check_process(self._program)
         self.check_open()
+        self._unsettled.add(task)
         self.waiting.append(task)
         self.ring()
         if self.closed:
@@ -92,6 +95,14 @@ class Crew:
             raise self._broken
         if self.closed:
             raise closed_error("WorkerProcessPool")
+
+    def settle(self, task: Task, result: Any = None, error: BaseException | None = None) -> None:
+        """Hand over the result of a task, or what went wrong."""
+        self._unsettled.discard(task)
+        if error is None:
+            task.succeed(result)
+        else:
+            task.fail(error)
 
     def ring(self) -> None:
         """Have the dealer look whether there is something to deal."""
@@ -121,11 +132,14 @@ class Crew:
 
     def _deal(self) -> None:
         """Whenever the bell rings, give tasks to workers, in turn, as far as they have time for them."""
-        while self._bell.get():
-            self.tidy()
-            while (dealt := self._next_dealt()) is not None:
-                foreman, task = dealt
-                foreman.send(task)
+        try:
+            while self._bell.get():
+                self.tidy()
+                while (dealt := self._next_dealt()) is not None:
+                    foreman, task = dealt
+                    foreman.send(task)
+        except BaseException as error:  # noqa: BLE001  whoever waits must hear of it, whatever it is
+            self.give_up(WorkerError(f"tasks cannot be dealt any more: {error!r}"))
 
     def _next_dealt(self) -> tuple[Foreman, Task] | None:
         """Put the next task on the list of the worker that is to do it."""
@@ -134,7 +148,7 @@ class Crew:
             while self._all_up and self.waiting and not self.closed:
                 task = self.waiting.popleft()
                 if task.cancelled or (task.source is not None and task.source not in self.sources):
-                    task.fail(closed_error("iterator"))
+                    self.settle(task, error=closed_error("iterator"))
                     continue
                 foreman = self._free_foreman(sum(map(len, task.message)))
                 if foreman is None:
@@ -219,9 +233,8 @@ class Crew:
                 foreman.hang_up()
 
     def _fail_all(self, error: Callable[[], Exception]) -> None:
-        for tasks in (self.waiting, *(foreman.tasks for foreman in self._foremen)):
-            for task in tasks:
-                task.fail(error())
+        for task in list(self._unsettled):
+            self.settle(task, error=error())
         self.waiting.clear()
 
     def _free_foreman(self, size: int) -> Foreman | None:

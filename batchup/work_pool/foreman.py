@@ -157,9 +157,9 @@ class Foreman:
                 crew.arena.free(task.slots.pop())
         crew.ring()
         if kind == "done":
-            task.succeed(tuple(content))
+            crew.settle(task, tuple(content))
         else:
-            task.fail(carried_over(*content))
+            crew.settle(task, error=carried_over(*content))
 
     def _grant(self, size: int) -> None:
         """Tell the worker where it may write its result, which did not fit where it was to go."""
@@ -185,7 +185,8 @@ class Foreman:
         with contextlib.suppress(EOFError, OSError):
             while True:  # until it is gone, and writes to no memory any more
                 self._line().recv_bytes()
-        stuck.fail(WorkerTimeoutError(f"a task took longer than timeout={timeout:g} s; its worker was at\n{stack}"))
+        error = WorkerTimeoutError(f"a task took longer than timeout={timeout:g} s; its worker was at\n{stack}")
+        crew.settle(stuck, error=error)
         self._release(stuck)
         self._failures = -1  # this end was our doing
         raise EOFError
@@ -222,14 +223,14 @@ class Foreman:
             tasks, self.tasks = self.tasks, deque()
             if tasks:
                 begun, batch = crew.progress(self.number)
-                blamed = begun > self._done
+                blamed = begun > self._done or self._learning > 0  # that is done for the first task
                 tasks[0].deaths += blamed
                 self._failures = 0 if blamed else self._failures
                 if blamed and tasks[0].deaths > crew.max_restarts:
                     task = tasks.popleft()
                     error = WorkerError(f"the task killed its worker {_times(task.deaths)}: {end}")
                     error.batch = batch
-                    task.fail(error)
+                    crew.settle(task, error=error)
                     self._release(task)
             crew.waiting.extendleft(reversed(tasks))
         crew.ring()

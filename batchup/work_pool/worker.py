@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from batchup.data_source.passes import Pass
+from batchup.errors import InvalidTypeError
 from batchup.work_pool.arena import Slot
 from batchup.work_pool.chunks import Figures, read
 from batchup.work_pool.descriptors import receive_descriptor
-from batchup.work_pool.packing import Room, portable
+from batchup.work_pool.packing import Packed, Room, portable
 from batchup.work_pool.pickling import rebuilt_source
 
 SHOW_STACK = signal.SIGUSR2
@@ -107,7 +108,7 @@ class _Worker:
                 function, args = pickle.loads(arguments[0])
                 batches, figures = function(*args), Figures()
             begin = perf_counter()
-            packed = self._room.pack(batches)
+            packed = self._packed(batches)
             return "done", packed, figures._replace(transporting=perf_counter() - begin)
         except BaseException as error:  # noqa: BLE001  it is raised where the result is asked for
             return "failed", *portable(error)
@@ -123,6 +124,12 @@ class _Worker:
         if isinstance(source, BaseException):
             raise source
         return read(source, pickle.loads(chunk), walk, self._note)
+
+    def _packed(self, result: Any) -> Packed:
+        try:
+            return self._room.pack(result)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise InvalidTypeError(f"a result that cannot be sent back from a worker process: {error}") from error
 
     def _note(self, batch: int) -> None:
         """Leave word of which batch of a chunk is begun, for those who come after us."""
