@@ -20,6 +20,7 @@ from batchup.work_pool.foreman import Foreman
 from batchup.work_pool.nursery import Nursery
 from batchup.work_pool.tasks import Task
 from batchup.work_pool.tickets import check_process
+from batchup.work_pool.worker import PROGRESS
 
 AT_ONCE = 2  # tasks that a worker has: one in work, and one so that it need not wait for the next
 SMALL = 32 * 1024  # bytes of a task that may be sent to a worker that is busy
@@ -50,7 +51,8 @@ class Crew:
         self.closed = False
         self.max_restarts = max_restarts
         self.timeout = timeout
-        self.arena = Arena(memory, head=16 * count)
+        self.arena = Arena(memory, head=PROGRESS * count)
+        self._progress = self.arena.head()[: PROGRESS // 8 * count].reshape(count, PROGRESS // 8)
         self.waiting: deque[Task] = deque()
         self._unsettled: set[Task] = set()  # wherever they are
         self.sources: dict[int, tuple[bytes, int | None]] = {}
@@ -183,14 +185,14 @@ class Crew:
         """Return how a worker ended."""
         return self._nursery.end_of(pid)
 
-    def progress(self, number: int) -> tuple[int, int]:
-        """Return how many tasks a worker has begun, and which batch of the last one."""
-        begun, batch = self.arena.head()[2 * number : 2 * number + 2].tolist()
-        return begun, batch
+    def progress(self, number: int) -> list[int]:
+        """Return how many tasks a worker has begun, which batch of the last one, and whether it unpacks a source."""
+        begun: list[int] = self._progress[number, :3].tolist()
+        return begun
 
     def reset_progress(self, number: int) -> None:
         """Begin to count what a new worker begins."""
-        self.arena.head()[2 * number : 2 * number + 2] = 0
+        self._progress[number] = 0
 
     def give_up(self, error: WorkerError) -> None:
         """Fail all that waits: there will be no workers."""
@@ -224,6 +226,7 @@ class Crew:
                 if file is not None:
                     os.close(file)
             self.sources.clear()
+            del self._progress
             self.arena.close()
 
     def _end_known(self, pid: int) -> None:

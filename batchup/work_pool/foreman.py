@@ -222,8 +222,8 @@ class Foreman:
                 return
             tasks, self.tasks = self.tasks, deque()
             if tasks:
-                begun, batch = crew.progress(self.number)
-                blamed = begun > self._done or self._learning > 0  # that is done for the first task
+                begun, batch, unpacking = crew.progress(self.number)
+                blamed = begun > self._done or unpacking > 0  # that was for the first task
                 tasks[0].deaths += blamed
                 self._failures = 0 if blamed else self._failures
                 if blamed and tasks[0].deaths > crew.max_restarts:

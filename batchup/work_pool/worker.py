@@ -28,6 +28,7 @@ from batchup.work_pool.packing import Packed, Room, portable
 from batchup.work_pool.pickling import rebuilt_source
 
 SHOW_STACK = signal.SIGUSR2
+PROGRESS = 32  # bytes in which a worker leaves word of what it is at
 _WALKS = 64  # passes that a worker remembers
 
 
@@ -59,7 +60,7 @@ class _Worker:
     def __init__(self, connection: Connection, arena: int, number: int) -> None:
         self._connection = connection
         memory = np.frombuffer(mmap.mmap(arena, os.fstat(arena).st_size), np.uint8)
-        self._progress = memory[number * 16 : number * 16 + 16].view(np.int64)  # tasks begun, batch
+        self._progress = memory[number * PROGRESS :][:PROGRESS].view(np.int64)  # tasks begun, batch, unpacking
         self._room = Room(memory, self._more)
         self._tasks: SimpleQueue[Any] = SimpleQueue()
         self._slots: SimpleQueue[Slot | None] = SimpleQueue()
@@ -73,7 +74,9 @@ class _Worker:
         while True:
             kind, *arguments = self._tasks.get()
             if kind == "source":
+                self._progress[2] = 1
                 self._sources[arguments[0]] = _rebuilt(*arguments[1:])
+                self._progress[2] = 0
                 self._send(("ready",))
             elif kind == "drop":
                 self._sources.pop(arguments[0], None)
@@ -99,7 +102,7 @@ class _Worker:
 
     def _done(self, kind: str, slot: Slot | None, *arguments: Any) -> Any:
         """Do a task; return the message that says how it went."""
-        self._progress[:] = self._progress[0] + 1, 0
+        self._progress[:2] = self._progress[0] + 1, 0
         self._room.enter(slot)
         try:
             if kind == "read":
