@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 from declared import Work
+from jpegs import Jpegs, numbers_of
 from slices import Epoch
 from sources import Array, row_numbers
 
 IN_SOURCE_ORDER = ("memcpy",)
+DECODERS_DIFFER = 1.0
 
 
-def check(name: str, work: Work, source: Array, epoch: Epoch) -> None:
+def check(name: str, work: Work, source: Any, epoch: Epoch) -> None:
     """Raise `ValueError` when the first two batches of an epoch are not what the work asks for."""
     # batches are copied, because the limits hand out one buffer again and again
     batches = [np.array(_only(batch)) for batch in itertools.islice(epoch(), 2)]
@@ -21,6 +23,8 @@ def check(name: str, work: Work, source: Array, epoch: Epoch) -> None:
         _check_indices(work, batches)
     elif work.kind == "join":
         _check_joined(source, batches)
+    elif work.kind == "decode":
+        _check_decoded(work, source, batches)
     else:
         _check_rows(name, work, source, batches)
 
@@ -42,6 +46,16 @@ def _check_joined(source: Array, batches: list[Array]) -> None:
         _require(np.array_equal(joined[::997], source[::997]), "joined in another order")
 
 
+def _check_decoded(work: Work, source: Jpegs, batches: list[Array]) -> None:
+    for crops in batches:
+        _require(crops.shape == (work.batch, *work.shape) and crops.dtype == np.uint8, "not a full batch")
+    numbers = np.concatenate([numbers_of(crops) for crops in batches])
+    _require(len(np.unique(numbers)) == len(numbers), "an image came twice")
+    off = np.abs(np.concatenate(batches).astype(np.int16) - source.gather(numbers))
+    _require(off.mean() < DECODERS_DIFFER, "images are not those of the source")
+    _require(not np.all(np.diff(numbers) == 1), "in order")
+
+
 def _check_rows(name: str, work: Work, source: Array, batches: list[Array]) -> None:
     for rows in batches:
         _require(rows.shape == (work.batch, *work.shape) and rows.dtype == source.dtype, "not a full batch")
@@ -50,7 +64,7 @@ def _check_rows(name: str, work: Work, source: Array, batches: list[Array]) -> N
     _require(np.array_equal(np.concatenate(batches), source[numbers]), "rows are not those of the source")
     in_order = bool(np.all(np.diff(numbers) == 1))
     if name not in IN_SOURCE_ORDER:
-        _require(in_order == (work.kind == "in_order"), "in order" if in_order else "not in order")
+        _require(in_order == work.kind.endswith("in_order"), "in order" if in_order else "not in order")
 
 
 def _require(holds: Any, otherwise: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import threading
 from types import TracebackType
@@ -13,6 +16,7 @@ from environments import ENVIRONMENTS, ensure, python_of, variables_of
 
 WORKER = pathlib.Path(__file__).with_name("worker.py")
 PATIENCE = 600.0
+PARTING = 20.0
 
 
 class WorkerError(Exception):
@@ -33,6 +37,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             env=variables_of(name),
             text=True,
+            start_new_session=True,  # a process group of its own: nothing that a peer starts outlives it
         )
 
     def ask(self, what: str, **arguments: Any) -> Any:
@@ -40,7 +45,7 @@ class Worker:
         inbox, outbox = self._process.stdin, self._process.stdout
         if inbox is None or outbox is None:
             raise WorkerError("the worker has no pipes")
-        watchdog = threading.Timer(PATIENCE, self._process.kill)
+        watchdog = threading.Timer(PATIENCE, self._kill)
         watchdog.start()
         try:
             print(json.dumps({"what": what, **arguments}), file=inbox, flush=True)
@@ -60,9 +65,26 @@ class Worker:
         return reply["answer"]
 
     def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
+        """Let the process close what it holds and end; then end whatever is left of its group."""
+        inbox, outbox = self._process.stdin, self._process.stdout
+        try:
+            if inbox is not None:
+                inbox.close()
+            self._process.wait(PARTING)
+        except (OSError, subprocess.TimeoutExpired):
+            pass  # it is ended below
+        finally:
+            self._kill()
+            self._process.wait()
+            if outbox is not None:
+                outbox.close()
+
+    def _kill(self) -> None:
+        if not hasattr(os, "killpg"):
+            self._process.kill()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class Crew:
@@ -72,6 +94,7 @@ class Crew:
         self.workers: dict[str, Worker] = {}
         self.versions: dict[str, dict[str, str]] = {}
         self.failed: dict[str, str] = {}
+        self._closing = contextlib.ExitStack()
         for name in names:
             self._start(name)
 
@@ -80,13 +103,14 @@ class Crew:
         if why:
             self.failed[name] = why
             return
-        worker = self.workers[name] = Worker(name)
+        worker = Worker(name)
+        self._closing.callback(worker.close)
         try:
             hello = worker.ask("hello")
         except WorkerError as error:
             self.failed[name] = str(error)
-            self.workers.pop(name).close()
             return
+        self.workers[name] = worker
         self.versions[name] = hello["versions"]
         self.failed.update(hello["failed"])
 
@@ -96,5 +120,4 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self.workers.values():
-            worker.close()
+        self._closing.__exit__(kind, error, trace)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+
+IN_ONE_PROCESS = ("ours", "batchup_0_2", "torch", "tf_data", "grain")
+WITHOUT_END = ("weighted", "join", "enter")
+BY_WORKERS = ("decode", "transport", "again", "ahead", "ahead_in_order", "cold", "metadata")
+ONE_SHOT = ("cold", "metadata")
 
 
 @dataclass(frozen=True)
 class Work:
-    """One piece of work as every contender is told it: `rows` of `shape` and `dtype`, `batch` at a time."""
+    """One piece of work as every contender is told it: `rows` of `shape` and `dtype`, `batch` at a time.
+
+    A trial that looks at workers does so after `taken` batches.
+    """
 
     kind: str
     rows: int
     batch: int
     shape: tuple[int, ...] = ()
     dtype: str = "float64"
+    taken: int = 0
 
     @property
     def row_bytes(self) -> int:
@@ -26,9 +36,19 @@ class Work:
     @property
     def batches(self) -> int | None:
         """Batches in an epoch, None where the stream has no end."""
-        if self.kind in ("weighted", "join", "enter"):
+        if self.kind in WITHOUT_END:
             return None
         return math.ceil(self.rows / self.batch)
+
+    @property
+    def by_workers(self) -> bool:
+        """Whether workers do it ahead: epochs are run to their end then, and each turn begins when all is quiet."""
+        return self.kind in BY_WORKERS
+
+    @property
+    def one_shot(self) -> bool:
+        """Whether a turn is one trial that tells its figures itself, instead of a slice that is timed."""
+        return self.kind in ONE_SHOT
 
     @property
     def longest_epoch(self) -> int:
@@ -47,13 +67,23 @@ class Work:
         return replace(self, rows=max(self.rows // factor, 4 * self.batch))
 
 
+def work_from(told: dict[str, Any]) -> Work:
+    """Make a piece of work from what JSON told of it."""
+    return Work(**{**told, "shape": tuple(told["shape"])})
+
+
 @dataclass(frozen=True)
 class Target:
-    """What `contender` has to reach: `bound` times the rate of `against`, or at most `bound` us a batch."""
+    """What `contender` has to reach: `bound` times the rate of `against`, or `bound` of a figure that has a name.
+
+    The figure is "us" a batch, "ms" until the first batch, "GB/s", or what a trial calls it. Only of GB/s it
+    has to be at least `bound`, of all others at most.
+    """
 
     contender: str
     bound: float
     against: str | None = None
+    figure: str = "us"
 
 
 @dataclass(frozen=True)
@@ -67,7 +97,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Bench:
-    """A bench: its tables, the limits that each contender is compared with, and what one unit is called."""
+    """A bench: its tables, the limits that each contender is compared with, and what one unit is called.
+
+    `main` is the contender that the others are set against, if any; the first of `environments` is never left out.
+    """
 
     name: str
     title: str
@@ -76,3 +109,6 @@ class Bench:
     note: str
     unit: str = "batch"
     shows_memory: bool = False
+    shows_rate: bool = False
+    main: str = "batchup"
+    environments: tuple[str, ...] = IN_ONE_PROCESS

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / ".bench-envs"
-OURS = "ours"
+OURS = "ours"  # the names of all environments that may find this tree's package begin so
 SLICE_OURS = 0.04
 SLICE_PEERS = 0.3
 PATIENCE = 1800
@@ -27,12 +27,25 @@ class Environment:
     installs: tuple[str, ...] = ()
 
 
+JPEG = "simplejpeg"
 ENVIRONMENTS = {
     OURS: Environment("this tree", ("ours", "by_hand", "limits"), ("batchup", "numpy")),
-    "batchup_0_2": Environment("batchup 0.2", ("batchup_0_2",), ("batchup", "numpy"), ("batchup==0.2.3",)),
-    "torch": Environment("torch", ("torch_loader",), ("torch", "numpy"), ("torch==2.13.0", "numpy")),
-    "tf_data": Environment("tf.data", ("tf_data",), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu",)),
-    "grain": Environment("Grain", ("grain_loader",), ("grain", "numpy"), ("grain",)),
+    "ours_pools": Environment(
+        "this tree's pools",
+        ("ours_pools", "limits"),
+        ("batchup", "numpy", JPEG),
+        ("numpy scipy tqdm six cloudpickle", JPEG),
+    ),
+    "by_hand_processes": Environment("processes by hand", ("by_hand_processes",), ("numpy",), ("numpy",)),
+    "batchup_0_2": Environment(
+        "batchup 0.2", ("batchup_0_2",), ("batchup", "numpy"), ("batchup==0.2.3", f"{JPEG} joblib")
+    ),
+    "torch": Environment(
+        "torch", ("torch_loader", "torch_workers"), ("torch", "numpy"), ("torch==2.13.0", "numpy", JPEG)
+    ),
+    "tf_data": Environment("tf.data", ("tf_data",), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu", JPEG)),
+    "grain": Environment("Grain", ("grain_loader", "grain_workers"), ("grain", "numpy"), ("grain", JPEG)),
+    "spdl": Environment("SPDL", ("spdl_pipeline",), ("spdl", "numpy"), (f"spdl numpy {JPEG}",)),
 }
 
 
@@ -50,7 +63,7 @@ def python_of(name: str) -> str:
 def variables_of(name: str) -> dict[str, str]:
     """Make the environment variables of a worker: only ours may find this tree's package."""
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    if name == OURS:
+    if name.startswith(OURS):
         variables["PYTHONPATH"] = str(ROOT)
     return variables
 
@@ -64,7 +77,7 @@ def ensure(name: str) -> str | None:
     print(f"making the environment of {name}", file=sys.stderr)
     why = _run("making the environment", [sys.executable, "-m", "venv", str(HOME / name)])
     for wanted in installs:
-        why = why or _run(f"pip install {wanted}", [python_of(name), "-m", "pip", "install", wanted])
+        why = why or _run(f"pip install {wanted}", [python_of(name), "-m", "pip", "install", *wanted.split()])
     if why is None:
         done.write_text(json.dumps(installs))
     return why

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from declared import Target, Work
+from declared import Target, work_from
 from records import CaseRecord, Entry
+
+RATE = "GB/s"
+FIRST = "ms"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Verdict:
         """Whether the target was reached."""
         if self.measured is None:
             return False
-        if self.target.against is None:
+        if self.target.against is None and self.target.figure != RATE:
             return self.measured <= self.target.bound
         return self.measured >= self.target.bound
 
@@ -35,10 +38,10 @@ class Figures:
     """The figures of one case."""
 
     def __init__(self, record: CaseRecord) -> None:
-        work = record["work"]
-        self.work = Work(**{**work, "shape": tuple(work["shape"])})
+        self.work = work_from(record["work"])
         self.record = record
         self._seconds = {entry["name"]: self._per_batch(entry) for entry in record["entries"]}
+        self._entries = {entry["name"]: entry for entry in record["entries"] if entry["why"] is None}
 
     def _per_batch(self, entry: Entry) -> list[float]:
         if entry["why"] is not None:
@@ -49,6 +52,11 @@ class Figures:
         """Median time of a full batch."""
         seconds = self._seconds.get(name)
         return median(seconds) * 1e6 if seconds else None
+
+    def rate(self, name: str) -> float | None:
+        """Median GB/s."""
+        rates = self._values(name, RATE)
+        return median(rates) if rates else None
 
     def ratio(self, name: str, against: str) -> float | None:
         """How many times the rate of `against` the rate of `name` is."""
@@ -71,10 +79,22 @@ class Figures:
         return [self._verdict(Target(**target)) for target in self.record["targets"]]
 
     def _verdict(self, target: Target) -> Verdict:
-        name = target.contender
         if target.against is None:
-            return Verdict(target, tuple(1e6 * seconds for seconds in self._seconds.get(name, [])))
-        return Verdict(target, tuple(self._ratios(name, target.against)))
+            return Verdict(target, tuple(self._values(target.contender, target.figure)))
+        return Verdict(target, tuple(self._ratios(target.contender, target.against)))
+
+    def _values(self, name: str, figure: str) -> list[float]:
+        """Give a figure of a contender in each round."""
+        if name not in self._entries:
+            return []
+        if self.work.one_shot:
+            return [shot[figure] for shot in self._entries[name]["shots"]]
+        if figure == FIRST:
+            return [1e3 * taken["first"] for taken in self._entries[name]["slices"]]
+        seconds = self._seconds[name]
+        if figure == RATE:
+            return [self.work.batch * self.work.row_bytes / per_batch / 1e9 for per_batch in seconds]
+        return [1e6 * per_batch for per_batch in seconds]
 
 
 def first_batch(entry: Entry) -> float:

@@ -6,16 +6,19 @@ import random
 import sys
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from crew import Crew, Worker, WorkerError
 from declared import Bench, Case, Work
-from environments import ENVIRONMENTS, slice_seconds
+from environments import ENVIRONMENTS, SLICE_PEERS, slice_seconds
 from machine import describe
-from records import BenchRecord, CaseRecord, Entry, Slice
+from quiet import Quiet
+from records import BenchRecord, CaseRecord, Entry, Shot, Slice
 
 SECONDS_PER_STRIDE = 0.001
 LONGEST_STRIDE = 4096
 DEAR_BEGINNING = 0.05
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -34,31 +37,41 @@ class Contender:
     worker: Worker
     entry: Entry
     pace: Pace
+    one_shot: bool = False
 
     def build(self) -> None:
         """Make it and let it prove itself."""
-        try:
-            self.entry["build"] = self.worker.ask("build", name=self.entry["name"])
-        except WorkerError as error:
-            self.entry["why"] = str(error)
+        self.entry["build"] = self._ask("build")
 
-    def slice(self) -> Slice | None:
-        """Run one slice, None when this contender is out."""
+    def turn(self, work: Work, *, warm_up: bool) -> None:
+        """Take a turn, unless out; keep what it gave, or set the pace by it."""
+        if self.one_shot:
+            shot: Shot | None = self._ask("shoot")
+            if shot is not None and not warm_up:
+                self.entry["shots"].append(shot)
+            return
+        taken: Slice | None = self._ask("slice", **asdict(self.pace))
+        if taken is not None and warm_up:
+            self.pace = set_pace(self.pace.seconds, taken, work)
+        elif taken is not None:
+            self.entry["slices"].append(taken)
+
+    def _ask(self, what: str, **arguments: Any) -> Any:
         if self.entry["why"] is not None:
             return None
         try:
-            answer: Slice = self.worker.ask("slice", name=self.entry["name"], **asdict(self.pace))
+            return self.worker.ask(what, name=self.entry["name"], **arguments)
         except WorkerError as error:
             self.entry["why"] = str(error)
             return None
-        return answer
 
 
 def set_pace(seconds: float, warm_up: Slice, work: Work) -> Pace:
     """Choose the pace from the warm-up.
 
-    An epoch whose beginning (a permutation, a buffer to fill) is more than a twentieth of a slice is run to
-    its end, so that the beginning is charged once per epoch as in training, unless that would last 16 slices.
+    What workers do ahead is run to the end of an epoch: nothing made ahead is then left over, or owed. So is an
+    epoch whose beginning (a permutation, a buffer to fill) is more than a twentieth of a slice, so that the
+    beginning is charged once per epoch as in training, unless that would last 16 slices.
     """
     first = warm_up["first"]
     more = warm_up["batches"] - 1
@@ -69,7 +82,7 @@ def set_pace(seconds: float, warm_up: Slice, work: Work) -> Pace:
     # a first batch that is merely large, or a little late, is no dear beginning
     dear = first > 2 * steady and first - steady > DEAR_BEGINNING * seconds
     affordable = work.batches is not None and first + work.batches * steady < work.longest_epoch * seconds
-    return Pace(seconds, stride, whole=dear and affordable)
+    return Pace(seconds, stride, whole=work.by_workers or (dear and affordable))
 
 
 def enter(crew: Crew, work: Work) -> tuple[list[Contender], list[Entry], list[str]]:
@@ -84,15 +97,16 @@ def enter(crew: Crew, work: Work) -> tuple[list[Contender], list[Entry], list[st
             continue
         if not ways:
             absent.append(ENVIRONMENTS[name].label)
+        pace = Pace(SLICE_PEERS, whole=True) if work.by_workers else Pace(slice_seconds(name))
         for way, how in ways.items():
-            entry = Entry(name=way, how=how, environment=name, build=None, slices=[], why=None)
-            contenders.append(Contender(worker, entry, Pace(slice_seconds(name))))
+            entry = Entry(name=way, how=how, environment=name, build=None, slices=[], shots=[], why=None)
+            contenders.append(Contender(worker, entry, pace, work.one_shot))
     return contenders, failed, absent
 
 
 def _failed(name: str, why: str) -> Entry:
     label = ENVIRONMENTS[name].label if name in ENVIRONMENTS else name
-    return Entry(name=label, how="", environment=name, build=None, slices=[], why=why)
+    return Entry(name=label, how="", environment=name, build=None, slices=[], shots=[], why=why)
 
 
 def measure_case(crew: Crew, case: Case, rounds: int, rng: random.Random) -> CaseRecord:
@@ -100,10 +114,13 @@ def measure_case(crew: Crew, case: Case, rounds: int, rng: random.Random) -> Cas
     contenders, failed, absent = enter(crew, case.work)
     for contender in contenders:
         contender.build()
+    quiet = Quiet(PATIENCE)
     for number in range(rounds + 1):
         rng.shuffle(contenders)
         for contender in contenders:
-            _turn(contender, case.work, warm_up=number == 0)
+            if case.work.by_workers and contender.entry["why"] is None:
+                quiet.wait()
+            contender.turn(case.work, warm_up=number == 0)
     entries = sorted((contender.entry for contender in contenders), key=lambda entry: entry["name"])
     return CaseRecord(
         label=case.label,
@@ -111,24 +128,17 @@ def measure_case(crew: Crew, case: Case, rounds: int, rng: random.Random) -> Cas
         targets=[asdict(target) for target in case.targets],
         entries=entries + failed,
         absent=absent,
+        amid_noise=quiet.missed,
     )
 
 
-def _turn(contender: Contender, work: Work, *, warm_up: bool) -> None:
-    taken = contender.slice()
-    if taken is None:
-        return
-    if warm_up:
-        contender.pace = set_pace(contender.pace.seconds, taken, work)
-    else:
-        contender.entry["slices"].append(taken)
-
-
 def measure(bench: Bench, names: list[str], rounds: int, shrunk: int = 1, seed: int = 0) -> BenchRecord:
-    """Measure one bench with the environments named; those left out get a row that says so."""
+    """Measure one bench with those of its environments that are named; the others get a row that says so."""
     rng = random.Random(seed)
-    left_out = {name: "not run (left out by --peers)" for name in ENVIRONMENTS if name not in names}
-    with Crew(names) as crew:
+    ours = bench.environments[0]  # the limits live in it, and no ratio could be formed without them
+    wanted = [name for name in bench.environments if name == ours or name in names]
+    left_out = {name: "not run (left out by --peers)" for name in bench.environments if name not in wanted}
+    with Crew(wanted) as crew:
         crew.failed.update(left_out)
         cases = []
         for case in bench.cases:
@@ -142,6 +152,8 @@ def measure(bench: Bench, names: list[str], rounds: int, shrunk: int = 1, seed: 
         unit=bench.unit,
         limits=list(bench.limits),
         shows_memory=bench.shows_memory,
+        shows_rate=bench.shows_rate,
+        main=bench.main,
         date=time.strftime("%Y-%m-%d"),
         rounds=rounds,
         shrunk=shrunk,

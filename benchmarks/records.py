@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+Shot = dict[str, float]  # what one trial tells: figures by their names
+
 
 class Slice(TypedDict):
     """One timed slice: batches taken, seconds in all, seconds until the first batch was there."""
@@ -22,24 +24,29 @@ class Build(TypedDict):
 
 
 class Entry(TypedDict):
-    """One contender: `why` says what went wrong, None when all is well."""
+    """One contender: `why` says what went wrong, None when all is well; it has slices or else shots."""
 
     name: str
     how: str
     environment: str
     build: Build | None
     slices: list[Slice]
+    shots: list[Shot]
     why: str | None
 
 
 class CaseRecord(TypedDict):
-    """One case with all its contenders; `absent` are the environments with nothing to enter."""
+    """One case with all its contenders; `absent` are the environments with nothing to enter.
+
+    `amid_noise` counts the turns that began while something else kept the machine busy.
+    """
 
     label: str
     work: dict[str, Any]
     targets: list[dict[str, Any]]
     entries: list[Entry]
     absent: list[str]
+    amid_noise: int
 
 
 class BenchRecord(TypedDict):
@@ -51,6 +58,8 @@ class BenchRecord(TypedDict):
     unit: str
     limits: list[str]
     shows_memory: bool
+    shows_rate: bool
+    main: str
     date: str
     rounds: int
     shrunk: int

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from figures import Figures, Verdict, first_batch
+from statistics import median
+
+from declared import Target
+from figures import FIRST, RATE, Figures, Verdict, first_batch
 from records import BenchRecord, Build, CaseRecord, Entry
 
 MAIN = "batchup"
@@ -16,11 +19,22 @@ its end where that lasts less than 16 turns, so that the beginning is charged on
 training. Ratios are taken within each round, then their median: compare ratios, not times. *of x* is the
 rate as a share of that limit, *batchup is* how many times the rate of the row that of batchup is.
 """
+HEAD_BY_WORKERS = """\
+# {page} benchmarks
+
+Every environment has a process of its own, and the contenders in it their pools, started once. Contenders
+take turns in shuffled rounds, after one round that is thrown away. Each turn waits until all is quiet, then
+runs whole epochs for at least 0.3 s, each from the call that begins it: its first batch counts, and nothing
+that was made ahead is left over, or owed. Ratios are taken within each round, then their median: compare
+ratios, not times. *of x* is the rate as a share of that row's, *... is* how many times the rate of the row
+that of the contender named is. Where a cell holds a span, it is the median with the least and the most.
+"""
+HEADS = {"w3": HEAD_BY_WORKERS}
 
 
 def page(name: str, records: list[tuple[BenchRecord, str]]) -> str:
     """Render one page from its records, each with the link to its raw file."""
-    sections = [HEAD.format(page=name.upper())]
+    sections = [HEADS.get(name, HEAD).format(page=name.upper())]
     sections += [section(record, link) for record, link in records]
     return "\n".join(sections)
 
@@ -53,24 +67,60 @@ def _versions(name: str, found: dict[str, str]) -> str:
 def case_parts(record: BenchRecord, case: CaseRecord) -> list[str]:
     """Render one case: its table, what batchup costs beyond the bare gather, its targets."""
     figures = Figures(case)
+    if figures.work.one_shot:
+        return [shots_table(case), *remarks(case), targets(record, figures)]
     parts = [table(record, case, figures)]
     beyond = figures.beyond(MAIN, "take")
     if beyond is not None:
         parts.append(f"batchup takes {beyond:.2f} us a batch beyond the bare take.\n")
-    if case["absent"]:
-        parts.append(f"Without a way to do this work: {', '.join(case['absent'])}.\n")
-    return [*parts, targets(record, figures)]
+    return [*parts, *remarks(case), targets(record, figures)]
+
+
+def remarks(case: CaseRecord) -> list[str]:
+    """Say who has nothing to enter, and whether the machine was busy with something else."""
+    said = [f"Without a way to do this work: {', '.join(case['absent'])}.\n"] if case["absent"] else []
+    if case.get("amid_noise"):
+        said.append(f"**{case['amid_noise']} turns began while other programs kept the machine busy.**\n")
+    return said
 
 
 def table(record: BenchRecord, case: CaseRecord, figures: Figures) -> str:
     """Render the contenders, the fastest first, those that could not run last."""
     limits = record["limits"]
-    heads = ["contender", f"us a {record['unit']}", *(f"of {limit}" for limit in limits), "batchup is"]
+    heads = ["contender", f"us a {record['unit']}"] + ["GB/s"] * record.get("shows_rate", False)
+    heads += [f"of {limit}" for limit in limits] + [f"{name} is" for name in main(record)]
     heads += [f"first {record['unit']}, ms"]
     if record["shows_memory"]:
         heads += ["build, ms", "held, MB", "peak, MB"]
     entries = sorted(case["entries"], key=lambda entry: figures.microseconds(entry["name"]) or float("inf"))
     return _grid(heads, [row(record, entry, figures, len(heads)) for entry in entries])
+
+
+def main(record: BenchRecord) -> list[str]:
+    """Tell the contender that the others are set against, if there is one."""
+    name = record.get("main", MAIN)
+    return [name] if name else []
+
+
+def shots_table(case: CaseRecord) -> str:
+    """Render what trials told, the least of the first figure first, those that could not run last."""
+    figures = list(dict.fromkeys(name for entry in case["entries"] for shot in entry["shots"] for name in shot))
+    rows = {entry["name"]: shots_row(entry, figures) for entry in case["entries"]}
+    order = sorted(case["entries"], key=lambda entry: _first_figure(entry, figures))
+    return _grid(["contender", *figures], [rows[entry["name"]] for entry in order])
+
+
+def _first_figure(entry: Entry, figures: list[str]) -> float:
+    if entry["why"] is not None or not entry["shots"]:
+        return float("inf")
+    return median(shot[figures[0]] for shot in entry["shots"])
+
+
+def shots_row(entry: Entry, figures: list[str]) -> list[str]:
+    """Render the trials of one contender."""
+    if entry["why"] is not None or not entry["shots"]:
+        return [entry["name"], entry["why"] or "not measured", *[""] * (len(figures) - 1)]
+    return [entry["name"], *(span([shot[figure] for shot in entry["shots"]]) for figure in figures)]
 
 
 def row(record: BenchRecord, entry: Entry, figures: Figures, width: int) -> list[str]:
@@ -79,8 +129,10 @@ def row(record: BenchRecord, entry: Entry, figures: Figures, width: int) -> list
     if entry["why"] is not None or not entry["slices"]:
         return [name, entry["why"] or "not measured", *[""] * (width - 2)]
     cells = [name, number(figures.microseconds(name))]
+    cells += [number(figures.rate(name))] if record.get("shows_rate") else []
     cells += [number(figures.ratio(name, limit)) for limit in record["limits"]]
-    cells += [times(figures.ratio(MAIN, name)), number(first_batch(entry) * 1e3)]
+    cells += [times(figures.ratio(against, name)) for against in main(record)]
+    cells += [number(first_batch(entry) * 1e3)]
     if record["shows_memory"] and entry["build"] is not None:
         cells += memory_cells(entry["build"])
     return cells
@@ -100,17 +152,28 @@ def targets(record: BenchRecord, figures: Figures) -> str:
 
 def verdict_row(record: BenchRecord, verdict: Verdict) -> list[str]:
     """Render one target."""
-    target = verdict.target
-    if target.against is None:
-        wanted = f"{target.contender}: at most {target.bound:g} us a {record['unit']}"
-        unit = " us"
-    else:
-        wanted = f"{target.contender}: at least {target.bound:g} x {target.against}"
-        unit = "x"
+    wanted, unit = wanting(verdict.target, record["unit"])
     if not verdict.rounds:
         return [wanted, "not measured", "**not met**"]
-    span = f"{number(min(verdict.rounds))} to {number(max(verdict.rounds))}"
-    return [wanted, f"{number(verdict.measured)}{unit} ({span})", "met" if verdict.met else "**not met**"]
+    return [wanted, span(list(verdict.rounds), unit), "met" if verdict.met else "**not met**"]
+
+
+def wanting(target: Target, what: str) -> tuple[str, str]:
+    """Say what a target asks for, and the unit that its figures have."""
+    if target.against is not None:
+        return f"{target.contender}: at least {target.bound:g} x {target.against}", "x"
+    if target.figure == RATE:
+        return f"{target.contender}: at least {target.bound:g} GB/s", " GB/s"
+    if target.figure == FIRST:
+        return f"{target.contender}: first {what} within {target.bound:g} ms", " ms"
+    if target.figure == "us":
+        return f"{target.contender}: at most {target.bound:g} us a {what}", " us"
+    return f"{target.contender}: {target.figure}, at most {target.bound:g}", ""
+
+
+def span(values: list[float], unit: str = "") -> str:
+    """Write a median with the least and the most."""
+    return f"{number(median(values))}{unit} ({number(min(values))} to {number(max(values))})"
 
 
 def ways(record: BenchRecord) -> str:

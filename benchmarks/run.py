@@ -6,17 +6,20 @@ import argparse
 import json
 import os
 import pathlib
+import signal
+import sys
 
 import w1
+import w3
 import w4
 import w5
 import w7
-from environments import ENVIRONMENTS, OURS, ROOT
+from environments import ENVIRONMENTS, ROOT
 from harness import measure
 from records import BenchRecord
 from render import page
 
-BENCHES = {bench.name: bench for module in (w1, w4, w5, w7) for bench in module.BENCHES}
+BENCHES = {bench.name: bench for module in (w1, w3, w4, w5, w7) for bench in module.BENCHES}
 
 
 def arguments() -> argparse.Namespace:
@@ -42,15 +45,21 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure what is asked for, keep the raw results, write the pages they belong to."""
     options = arguments()
+    signal.signal(signal.SIGTERM, _terminated)
     top = options.out or ROOT
     results, pages = top / "benchmarks" / "results", top / "docs" / "benchmarks"
-    # ours is always there: the limits live in it, and no ratio could be formed without them
-    names = [name for name in ENVIRONMENTS if name == OURS or name in options.peers.split(",")]
+    peers = options.peers.split(",")
     for name in chosen(options.only) if not options.render_only else ():
-        record = measure(BENCHES[name], names, options.rounds, options.shrink)
+        record = measure(BENCHES[name], peers, options.rounds, options.shrink)
         write(results / f"{record['date']}-{name}.json", json.dumps(record, indent=1) + "\n")
     for title in sorted({page_of(name) for name in chosen(options.only)}):
         render(title, results, pages)
+
+
+def _terminated(*_: object) -> None:
+    """End the workers before we end, and let no second signal interrupt that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit("terminated")
 
 
 def chosen(beginnings: list[str]) -> list[str]:

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from declared import Work
+from jpegs import make_jpegs
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 STAMP = 4
 
 
-def make_source(work: Work) -> Array:
-    """Make the weights of a weighted bench, the rows of any other."""
+def make_source(work: Work) -> Any:
+    """Make the weights of a weighted bench, JPEGs where they are to be decoded, the rows of any other."""
+    if work.kind == "decode":
+        return make_jpegs(work.rows)
     if work.kind == "weighted":
         return np.random.default_rng(0).random(work.rows)
-    if work.kind in ("order", "enter"):
+    if work.kind == "cold":
+        return RowsFile(make_rows(work))
+    if work.kind in ("order", "enter", "metadata"):
         return np.empty(0)
     return make_rows(work)
+
+
+class RowsFile:
+    """Rows in a `.npy` file that is there until it is closed."""
+
+    def __init__(self, rows: Array) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.path = f"{self._folder.name}/rows.npy"
+        np.save(self.path, rows)
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._folder.cleanup()
 
 
 def make_rows(work: Work) -> Array:

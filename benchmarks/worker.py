@@ -18,9 +18,9 @@ from typing import Any, TextIO
 
 import memory
 from checks import check
-from contenders import Way, Ways
-from declared import Work
-from records import Build, Slice
+from contenders import Trial, Way, Ways
+from declared import Work, work_from
+from records import Build, Shot, Slice
 from slices import Epoch, timed_slice
 from sources import make_source
 
@@ -33,20 +33,23 @@ class Prepared:
         self.ways = ways
         self.source = make_source(work)
         self.epochs: dict[str, Epoch] = {}
+        self.trials: dict[str, Trial] = {}
 
-    def build(self, name: str) -> Build:
+    def build(self, name: str) -> Build | None:
         """Make a contender and have it give a first batch, measuring both; then check what it gives."""
+        if self.work.one_shot:
+            self.trials[name] = self.ways[name](self.work, self.source)
+            return None
         gc.collect()
         before = memory.held()
         memory.reset_peak()
         begin = time.perf_counter()
-        epoch = self.ways[name](self.work, self.source)
+        epoch = self.epochs[name] = self.ways[name](self.work, self.source)
         next(epoch())
         seconds, peak = time.perf_counter() - begin, memory.peak()
         gc.collect()
         held = memory.held()
         check(name, self.work, self.source, epoch)
-        self.epochs[name] = epoch
         return Build(seconds=seconds, held=_difference(held, before), peak=_difference(peak, before))
 
     def slice(self, name: str, seconds: float, stride: int, whole: bool) -> Slice:
@@ -54,6 +57,16 @@ class Prepared:
         # what earlier slices left behind, prefetching threads included, is not to run during this one
         gc.collect()
         return timed_slice(self.epochs[name], seconds, stride, whole, self.work.batches)
+
+    def shoot(self, name: str) -> Shot:
+        """Run one trial of a contender that was built."""
+        gc.collect()
+        return self.trials[name]()
+
+    def close(self) -> None:
+        """Close the contenders that hold something, then the source."""
+        for running in [*self.epochs.values(), *self.trials.values(), self.source]:
+            getattr(running, "close", lambda: None)()
 
 
 class Station:
@@ -87,14 +100,19 @@ class Station:
             return self._prepare(**arguments)
         if self.prepared is None:
             raise ValueError(f"{what} was asked for before any work was prepared")
-        if what == "build":
-            return self.prepared.build(**arguments)
-        return self.prepared.slice(**arguments)
+        does = {"build": self.prepared.build, "slice": self.prepared.slice, "shoot": self.prepared.shoot}
+        return does[what](**arguments)
+
+    def close(self) -> None:
+        """Close what was prepared last."""
+        prepared, self.prepared = self.prepared, None
+        if prepared is not None:
+            prepared.close()
 
     def _prepare(self, work: dict[str, Any]) -> dict[str, str]:
-        self.prepared = None
+        self.close()
         gc.collect()
-        given = Work(**{**work, "shape": tuple(work["shape"])})
+        given = work_from(work)
         ways = {name: way for ways in self.ways for name, way in ways.get(given.kind, {}).items()}
         if ways:
             self.prepared = Prepared(given, ways)
@@ -123,9 +141,10 @@ def _told(error: Exception) -> str:
 
 
 def serve(station: Station, inbox: TextIO, outbox: TextIO) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until there are no more, then close what was prepared."""
     for line in inbox:
         print(json.dumps(station.answer(json.loads(line))), file=outbox, flush=True)
+    station.close()
 
 
 def main(modules: str, distributions: str) -> None:

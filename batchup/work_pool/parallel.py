@@ -66,6 +66,8 @@ class ParallelDataSource(WrappedSource):
 
     def _enter_pass(self, walk: Pass, keywords: Mapping[str, Any]) -> Any:
         self.pool._check_open()
+        if not self._look_ahead(walk):
+            return self._walked()._enter_pass(walk, keywords)
         return super()._enter_pass(walk, keywords)
 
     def _read_chunk(self, chunk: Any, walk: Pass) -> Iterator[Any]:

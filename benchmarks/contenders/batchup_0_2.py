@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 from declared import Work
+from jpegs import Jpegs
 from slices import Epoch
 from sources import Array, stand_in_model
 
-from contenders import Ways
+from contenders import Closing, Ways
 
 data_source: Any = importlib.import_module("batchup.data_source")
 sampling: Any = importlib.import_module("batchup.sampling")
+
+WORKERS = 2
 
 
 def shuffled(work: Work, rows: Array) -> Epoch:
@@ -49,9 +52,42 @@ def joined(work: Work, results: Array) -> Epoch:
     return epoch
 
 
+def decoded_by_threads(work: Work, jpegs: Jpegs) -> Closing:
+    """`WorkerThreadPool(2).parallel_data_source(ds).batch_iterator(B, shuffle=rng)` of the release."""
+    pool = work_pool().WorkerThreadPool(WORKERS)
+    return _pooled(pool, work, jpegs)
+
+
+def decoded_by_processes(work: Work, jpegs: Jpegs) -> Closing:
+    """`WorkerProcessPool(2).parallel_data_source(ds).batch_iterator(B, shuffle=rng)` of the release."""
+    pool = work_pool().WorkerProcessPool(WORKERS)
+    return _pooled(pool, work, jpegs)
+
+
+def work_pool() -> Any:
+    """Import what needs joblib."""
+    return importlib.import_module("batchup.work_pool")
+
+
+def _pooled(pool: Any, work: Work, jpegs: Jpegs) -> Closing:
+    source = pool.parallel_data_source(data_source.ArrayDataSource([jpegs]))
+    rng = np.random.RandomState(1)
+    return Closing(lambda: iter(source.batch_iterator(batch_size=work.batch, shuffle=rng)), lambda: _end(pool))
+
+
+def _end(pool: Any) -> None:
+    # the release has no way to close a pool
+    for name in ("_WorkerThreadPool__pool", "_WorkerProcessPool__pool"):
+        if hasattr(pool, name):
+            getattr(pool, name).terminate()
+    if hasattr(pool, "_WorkerProcessPool__manager"):
+        pool._WorkerProcessPool__manager.shutdown()
+
+
 WAYS: Ways = {
     "shuffled": {"batchup 0.2": shuffled},
     "in_order": {"batchup 0.2": in_order},
     "weighted": {"batchup 0.2": weighted},
     "join": {"batchup 0.2": joined},
+    "decode": {"batchup 0.2, threads": decoded_by_threads, "batchup 0.2, processes": decoded_by_processes},
 }

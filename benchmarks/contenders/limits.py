@@ -67,5 +67,6 @@ def copy_by_batches(work: Work, results: Array) -> Epoch:
 WAYS: Ways = {
     "shuffled": {"memcpy": memcpy, "take": take},
     "in_order": {"memcpy": memcpy},
+    "transport": {"memcpy": memcpy, "take": take},
     "join": {"copy": copy, "copy by batches": copy_by_batches},
 }

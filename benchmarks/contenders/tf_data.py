@@ -1,4 +1,4 @@
-"""TensorFlow's tf.data: a shuffled dataset of slices, and a shuffled dataset of indices with a gather."""
+"""TensorFlow's tf.data: a shuffled dataset of slices, shuffled indices with a gather, or with a decoder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from declared import Work
+from jpegs import CROP, Jpegs
 from slices import Epoch
 from sources import Array
 
@@ -34,4 +35,22 @@ def shuffled_indices(work: Work, rows: Array) -> Epoch:
     return lambda: iter(dataset)
 
 
-WAYS: Ways = {"shuffled": {"tf.data": shuffled_slices, "tf.data indices": shuffled_indices}}
+def decoded(work: Work, jpegs: Jpegs) -> Epoch:
+    """Shuffled indices, `map(tf.io.decode_jpeg and the crop, num_parallel_calls=2)`, `batch(B)`, `prefetch`."""
+    strings = tf.constant([jpegs.encoded(i).tobytes() for i in range(len(jpegs))])
+
+    def permuted(_: Any) -> Any:
+        return tf.data.Dataset.from_tensor_slices(tf.random.shuffle(tf.range(work.rows)))
+
+    def image(index: Any) -> Any:
+        return tf.io.decode_jpeg(strings[index], 3, dct_method="INTEGER_ACCURATE")[CROP, CROP]
+
+    images = tf.data.Dataset.from_tensors(0).flat_map(permuted).map(image, num_parallel_calls=2)
+    dataset = images.batch(work.batch).prefetch(tf.data.AUTOTUNE)
+    return lambda: iter(dataset)
+
+
+WAYS: Ways = {
+    "shuffled": {"tf.data": shuffled_slices, "tf.data indices": shuffled_indices},
+    "decode": {"tf.data": decoded},
+}
