@@ -95,7 +95,9 @@ class Loader(Represented):
         self._keywords = keywords
         self._current: BatchIterator | None = None
         self._resumed: BatchIterator | None = None
-        self._checked_pass()  # wrong arguments are errors here, not at the first batch
+        walk, _ = self._checked_pass()  # wrong arguments are errors here, not at the first batch
+        if self._own:
+            self.data._steps_of_pass(walk)  # type: ignore[attr-defined]  # draws nothing
         self._own_pool: AbstractWorkerPool | None = None
         self._source = self._made_ahead()
 

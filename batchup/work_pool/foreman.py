@@ -22,7 +22,7 @@ from batchup.work_pool.worker import SHOW_STACK
 if TYPE_CHECKING:
     from batchup.work_pool.crew import Crew
 
-TRIES = 10  # times that a worker may end before it has done anything
+TRIES = 10  # times that a worker may end before it has come up
 UP = 120.0  # seconds that a worker may take to come up
 STACK = 1.0  # seconds that it may take to show its stack
 PATIENCE = 1.0  # seconds that a message may take to go out before its worker is given up
@@ -121,6 +121,7 @@ class Foreman:
         if not self._connection.poll(UP):
             raise WorkerError(f"a worker process did not come up within {UP:g} s")
         _, pid = pickle.loads(self._connection.recv_bytes())
+        self._failures = 0
         with self._crew.lock:
             self.pid = pid
             self._crew.up.notify_all()
@@ -225,7 +226,6 @@ class Foreman:
                 begun, batch, unpacking = crew.progress(self.number)
                 blamed = begun > self._done or unpacking > 0  # that was for the first task
                 tasks[0].deaths += blamed
-                self._failures = 0 if blamed else self._failures
                 if blamed and tasks[0].deaths > crew.max_restarts:
                     task = tasks.popleft()
                     error = WorkerError(f"the task killed its worker {_times(task.deaths)}: {end}")
@@ -235,7 +235,7 @@ class Foreman:
             crew.waiting.extendleft(reversed(tasks))
         crew.ring()
         if self._failures > TRIES:
-            raise WorkerError(f"worker processes end before they have done anything: {end or 'they do not come up'}")
+            raise WorkerError("worker processes end before they have come up; their own messages tell why")
 
 
 def _times(count: int) -> str:
