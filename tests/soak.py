@@ -124,7 +124,7 @@ def orphans(before: Iterable[str]) -> list[str]:
     Nothing tells who made a file; so those are left out whose names show that others did.
     """
     names = sorted({*os.listdir(SHM)} - {*before}) if SHM.is_dir() else []
-    names = [name for name in names if name.startswith(("batchup", "psm_", "mp-", "pymp-", "sem.", "tmp"))]
+    names = [name for name in names if name.startswith(("batchup", "pymp-", "tmp"))]
     if not names:
         return []
     used: set[str] = set()
