@@ -12,6 +12,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from multiprocessing import spawn
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
@@ -19,6 +21,8 @@ from typing import Any
 from batchup.errors import InvalidValueError
 from batchup.work_pool.descriptors import receive_descriptor, send_descriptor
 from batchup.work_pool.worker import flush, serve
+
+Wait = Callable[[], Any]
 
 START_METHODS = ("forkserver", "spawn", "fork")
 _LOOK = 0.5  # seconds after which to look whether the main program still lives, though its end shows at once
@@ -50,23 +54,20 @@ class Nursery:
         self._gone = False
         self._sending = threading.Lock()
         self._pipe, theirs = Pipe()
-        descriptor = theirs.fileno()
+        self._begun: Future[Wait] = Future()
+        self._ended = threading.Event()
         if start_method == "fork":
-            self._wait = _forked(descriptor, arena, self._pipe.fileno())
-        else:
-            code = (
-                f"import sys; sys.path[:] = {_search_path()!r}; from batchup.work_pool.nursery import tend; "
-                f"tend({descriptor}, {arena}, {os.getpid()}, {start_method == 'spawn'})"
-            )
-            process = subprocess.Popen(
-                [*_interpreter(), "-c", code],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(descriptor, arena),
-                start_new_session=True,  # so that Ctrl-C reaches the main program alone
-            )
-            self._wait = process.wait
-        theirs.close()
-        threading.Thread(target=self._listen, name="batchup nursery", daemon=True).start()
+            self._begun.set_result(_forked(theirs.fileno(), arena, self._pipe.fileno()))
+        begin = partial(_begun, theirs.fileno(), arena, start_method == "spawn")
+        self._thread = threading.Thread(
+            target=self._look_after, args=(begin, theirs), name="batchup nursery", daemon=True
+        )
+        try:
+            self._thread.start()
+            self._begun.result()
+        except BaseException:
+            self._dismiss()
+            raise
 
     def start(self, connection: int, stack: int, number: int) -> None:
         """Have a worker started, to which these descriptors are given; an OSError if the nursery has ended."""
@@ -100,12 +101,29 @@ class Nursery:
 
     def close(self) -> None:
         """End all workers."""
-        with contextlib.suppress(OSError):
-            self._pipe.send_bytes(b"")
-        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-            self._wait(timeout=_FAREWELL)
+        self._dismiss()
+        if threading.current_thread() is not self._thread:
+            self._ended.wait(_FAREWELL)
         with contextlib.suppress(OSError):
             self._pipe.close()
+
+    def _dismiss(self) -> None:
+        with contextlib.suppress(OSError):
+            self._pipe.send_bytes(b"")
+
+    def _look_after(self, begin: Callable[[], Wait], theirs: Connection) -> None:
+        """Begin the interpreter, where it is one: here, since Ctrl-C interrupts only the main thread."""
+        try:
+            if not self._begun.done():
+                self._begun.set_result(begin())
+        except Exception as error:  # noqa: BLE001
+            self._begun.set_exception(error)
+            return
+        finally:
+            theirs.close()
+        self._listen()
+        self._begun.result()()
+        self._ended.set()
 
     def _listen(self) -> None:
         pipe = self._pipe
@@ -216,7 +234,22 @@ def _started(connection: int, stack: int, arena: int, number: int, spawns: bool,
     return pid
 
 
-def _forked(descriptor: int, arena: int, ours: int) -> Any:
+def _begun(descriptor: int, arena: int, spawns: bool) -> Wait:
+    """Begin the nursery as a fresh interpreter; return what waits for its end."""
+    code = (
+        f"import sys; sys.path[:] = {_search_path()!r}; from batchup.work_pool.nursery import tend; "
+        f"tend({descriptor}, {arena}, {os.getpid()}, {spawns})"
+    )
+    process = subprocess.Popen(
+        [*_interpreter(), "-c", code],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(descriptor, arena),
+        start_new_session=True,  # so that Ctrl-C reaches the main program alone
+    )
+    return process.wait
+
+
+def _forked(descriptor: int, arena: int, ours: int) -> Wait:
     """Fork the nursery off the main program; return what waits for its end."""
     program = os.getpid()
     pid = _fork()
@@ -227,8 +260,9 @@ def _forked(descriptor: int, arena: int, ours: int) -> Any:
         finally:
             os._exit(1)
 
-    def wait(timeout: float) -> None:
-        os.waitpid(pid, 0)
+    def wait() -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
     return wait
 
