@@ -11,6 +11,9 @@
     |-- TooManyErrorsError  (RuntimeError)         more samples failed than `max_errors` allows
     |-- WorkerError         (RuntimeError)         a worker of a pool died at its task, or cannot be started
     |   `-- WorkerTimeoutError  (TimeoutError)     a task took longer than the pool's timeout
+    |-- FileFormatError     (OSError)              a file that is damaged, or not what it should be
+    |   `-- ChecksumError                            data in a file that are not what was written
+    |-- FileBusyError       (BlockingIOError)      a file that somebody else is writing
     |-- SharedMemoryError   (MemoryError)          there is no room for memory that processes share
     |-- UnsupportedError    (NotImplementedError)  what this object cannot do
     `-- MissingExtraError   (ImportError)          an optional dependency is not installed
@@ -20,6 +23,9 @@ from __future__ import annotations
 
 __all__ = [
     "BatchUpError",
+    "ChecksumError",
+    "FileBusyError",
+    "FileFormatError",
     "IndexRangeError",
     "InvalidTypeError",
     "InvalidValueError",
@@ -76,6 +82,18 @@ class WorkerError(BatchUpError, RuntimeError):
 
 class WorkerTimeoutError(WorkerError, TimeoutError):
     """A task took longer than the pool's timeout."""
+
+
+class FileFormatError(BatchUpError, OSError):
+    """A file is damaged, or is not what it should be."""
+
+
+class ChecksumError(FileFormatError):
+    """Data in a file are not what was written."""
+
+
+class FileBusyError(BatchUpError, BlockingIOError):
+    """A file is being written by somebody else."""
 
 
 class SharedMemoryError(BatchUpError, MemoryError):

@@ -2,6 +2,7 @@
 
 from batchup.columns.abstract import Column
 from batchup.columns.array_likes import as_column
-from batchup.columns.arrays import is_mapped
+from batchup.columns.files import is_mapped
+from batchup.columns.records import RecordColumn
 
-__all__ = ["Column", "as_column", "is_mapped"]
+__all__ = ["Column", "RecordColumn", "as_column", "is_mapped"]

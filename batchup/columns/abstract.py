@@ -16,7 +16,8 @@ class ArrayLike(Protocol):
 
     `__getitem__` takes a 1-D integer array and returns the samples, stacked; or, if that is all it can do, one
     int and returns one sample. An optional method ``gather(indices, out=None)`` takes precedence; it is given
-    `out` only if the object also has a `dtype` and a `shape`.
+    `out` only if the object also has a `dtype` and a `shape`. An optional method ``expect(indices)`` is told what
+    will soon be read, and returns at once: True if that has to be fetched first.
     """
 
     def __len__(self) -> int: ...
@@ -68,3 +69,12 @@ class Column(Protocol):
 
     def view(self, indices: slice) -> Any:
         """Return the samples of a slice without a copy, read-only, where that is possible."""
+
+    def expect(self, indices: Indices) -> bool:
+        """Take note that the samples at `indices` will soon be read; never wait.
+
+        Returns
+        -------
+        bool
+            Whether they have to be fetched first, so that what comes behind them should be told in good time, too.
+        """

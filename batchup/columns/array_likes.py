@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from batchup._indices import Indices
 from batchup.columns.abstract import ArrayLike, Column
 from batchup.columns.arrays import array_column
+from batchup.columns.records import RecordColumn
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 
 
@@ -37,6 +38,9 @@ class GatherColumn:
 
     def view(self, indices: slice) -> Any:
         return self.gather(indices)
+
+    def expect(self, indices: Indices) -> bool:
+        return expected(self._data, indices)
 
 
 class IndexedColumn:
@@ -68,6 +72,9 @@ class IndexedColumn:
 
     def view(self, indices: slice) -> Any:
         return self.gather(indices)
+
+    def expect(self, indices: Indices) -> bool:
+        return expected(self._data, indices)
 
     def _by_array(self, indices: NDArray[np.intp]) -> Any:
         """Read by an index array; the first time never by one of length 1, which could be taken for an int."""
@@ -128,6 +135,9 @@ class ListColumn:
     def view(self, indices: slice) -> NDArray[Any]:
         return self.gather(indices)
 
+    def expect(self, indices: Indices) -> bool:
+        return False
+
 
 def as_column(data: Any) -> Column:
     """Return a column over an array-like.
@@ -141,6 +151,8 @@ def as_column(data: Any) -> Column:
         if data.ndim == 0:
             raise InvalidTypeError("an array of samples must have at least 1 dimension, got a 0-dimensional one")
         return array_column(data)
+    if isinstance(data, RecordColumn):
+        return data
     if callable(getattr(data, "gather", None)) and not _gathers_otherwise(data):
         return GatherColumn(data)
     if isinstance(data, list):
@@ -155,6 +167,12 @@ def as_column(data: Any) -> Column:
 def _gathers_otherwise(data: Any) -> bool:
     """Return whether `gather` means something else here: tensors have one, and so have the columns of polars."""
     return hasattr(data, "__dlpack__") or type(data).__module__.partition(".")[0] == "polars"
+
+
+def expected(data: Any, indices: Indices) -> bool:
+    """Tell an object of the user's what will soon be read, if it wants to know."""
+    expect = getattr(data, "expect", None)
+    return callable(expect) and expect(as_integers(indices)) is not False
 
 
 def as_integers(indices: Indices) -> NDArray[np.intp]:

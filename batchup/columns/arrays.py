@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import Indices
+from batchup.columns.files import OpenFile, extent, is_mapped, region_of
+from batchup.columns.readahead import Readahead
 
 
 class ArrayColumn:
@@ -21,6 +23,8 @@ class ArrayColumn:
         self.dtype = array.dtype
         self.sample_shape: tuple[int, ...] = array.shape[1:]
         self.mapped = is_mapped(array)
+        self._readahead: Readahead | None = None
+        self._looked = not self.mapped
 
     def __len__(self) -> int:
         return len(self._array)
@@ -48,6 +52,31 @@ class ArrayColumn:
         rows.flags.writeable = False
         return rows
 
+    def expect(self, indices: Indices) -> bool:
+        if not self._looked:
+            self._looked = True
+            self._find_file()
+        if self._readahead is None:
+            return False
+        if isinstance(indices, slice):
+            starts, count = np.array([indices.start], np.int64), indices.stop - indices.start
+        else:
+            starts, count = indices, 1
+        size = (count - 1) * self._array.strides[0] + self._extent
+        return self._readahead.expect(starts * self._array.strides[0] + self._offset, size)
+
+    def _find_file(self) -> None:
+        """See in which file the rows lie, unless they are spread over it."""
+        array = self._array
+        region = region_of(array) if len(array) else None
+        if region is None:
+            return
+        self._extent = extent(array.shape[1:], array.strides[1:], array.itemsize)
+        if 0 < self._extent <= max(array.strides[0], 2 * array[0].nbytes):
+            self._offset = region.offset
+            with suppress(OSError):
+                self._readahead = Readahead(OpenFile(region.path))
+
 
 class StridedColumn(ArrayColumn):
     """The rows of an array whose memory is not in C order: `take` would copy all of it first."""
@@ -56,13 +85,6 @@ class StridedColumn(ArrayColumn):
 
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
         return self.fresh(indices)
-
-
-def is_mapped(array: Any) -> bool:
-    """Return whether the memory of an array belongs to a mapped file."""
-    while array is not None and not isinstance(array, (np.memmap, mmap.mmap)):
-        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
-    return array is not None
 
 
 def array_column(array: NDArray[Any]) -> ArrayColumn:

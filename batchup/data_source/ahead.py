@@ -95,6 +95,7 @@ class Ahead:
         self._over = False
         # a NumPy array to which somebody refers cannot change its length
         self._lengths = source._column_lengths() if source._sample_bytes(walk) is None else None
+        self._resident = source._resident()
         self.mark = self._marked()
         self.fill()
 
@@ -129,6 +130,8 @@ class Ahead:
                     self._over = True
                     return
                 self._taken += batch_count(chunk)
+                if not self._resident:
+                    self._source._expect(chunk)
                 begun = Begun(chunk, self._source._begin_chunk(chunk, self._walk, not self._in_work), self._marked())
             except Exception as error:  # noqa: BLE001  it is raised when its turn comes
                 self._over, self._end = True, error

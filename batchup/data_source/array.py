@@ -115,6 +115,11 @@ class ArrayDataSource(RandomAccessDataSource):
     def _batch_keys(self) -> Any:
         return None if self._column_names is None else tuple(self._column_names)
 
+    def _expect(self, chunk: IndexChunk) -> bool:
+        if not self._indices_checked:
+            return False
+        return True in [column.expect(chunk.indices) for column in self._gathered_columns]
+
     def _resident(self) -> bool:
         return all(column.cheap and not column.mapped for column in self._gathered_columns)
 

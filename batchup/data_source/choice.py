@@ -89,6 +89,9 @@ class ChoiceDataSource(MemberSource):
             chunk.sample_indices, walk.member(chunk.ds_index), urgent
         )
 
+    def _expect(self, chunk: ChoiceBatch) -> bool:
+        return self._random_access_members()[chunk.ds_index]._expect(chunk.sample_indices)
+
     def _public_indices(self, chunk: ChoiceBatch) -> ChoiceBatch:
         member = self._random_access_members()[chunk.ds_index]
         return ChoiceBatch(member._public_indices(chunk.sample_indices), chunk.ds_index)

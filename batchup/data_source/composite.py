@@ -100,6 +100,9 @@ class CompositeDataSource(MemberSource):
             return iter((self._join(read_all([(part.only, None) for part in parts])),))
         return map(self._join, zip(*[part.result() for part in parts], strict=True))
 
+    def _expect(self, chunk: list[Any]) -> bool:
+        return True in [m._expect(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
+
     def _public_indices(self, chunk: list[Any]) -> list[Any]:
         return [m._public_indices(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
 

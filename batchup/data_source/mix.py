@@ -132,6 +132,11 @@ class MixDataSource(WalkedDataSource):
     def _index_batches(self, walk: Pass) -> IndexStream:
         return _MixStream(self.sources, self._starts, self._pattern, walk, self.stop == "all", self.num_samples())
 
+    def _expect(self, chunk: IndexChunk) -> bool:
+        indices = chunk.array()
+        by_source = [(i, IndexChunk(indices[rows] - self._starts[i])) for i, rows in self._by_source(indices)]
+        return True in [self.sources[i]._expect(part) for i, part in by_source]
+
     def _read_chunk(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
         return self._begin_chunk(chunk, walk).result()
 

@@ -19,6 +19,7 @@ from batchup.data_source.batch_iterator import Count
 from batchup.data_source.batches import with_mask
 from batchup.data_source.clock import Clock
 from batchup.data_source.door import OwnDataSource, check_keywords
+from batchup.data_source.hints import Hints, most_in_window
 from batchup.data_source.passes import AHEAD, SMALL, Pass, as_pass
 from batchup.data_source.states import VERSION, checked_state, plan_of, step_at
 from batchup.data_source.steps import ShardStream, TailStream
@@ -132,6 +133,10 @@ class WalkedDataSource(OwnDataSource):
     @abstractmethod
     def _sample_bytes(self, walk: Pass) -> int | None:
         """Return the bytes to copy for one sample, None if samples are not to be read ahead of need."""
+
+    def _expect(self, chunk: Any) -> bool:
+        """Tell the data that a chunk will soon be read; return whether something has to be fetched for it."""
+        return False
 
     def _resident(self) -> bool:
         """Return whether all data lies in memory, and is read from there without code of the user's."""
@@ -324,12 +329,17 @@ class Walk:
         sample_bytes = source._sample_bytes(walk)
         self._each_timed = source._maps() or sample_bytes is None or sample_bytes * walk.batch_size > SMALL
         most = 1 if single else _batches_at_once(sample_bytes, walk.batch_size)
+        hints = None if source._resident() else Hints(source, walk)
+        if hints is not None:
+            most = min(most, most_in_window(sample_bytes, walk.batch_size))
         count = 1
         while (chunk := self._stream.take(count)) is not None:
             # a NumPy array to which somebody refers cannot change its length
             if sample_bytes is None and source._column_lengths() != lengths:
                 raise changed_length(lengths, source._column_lengths())
             self._taken += batch_count(chunk)
+            if hints is not None:
+                hints.taken(chunk, self._taken, self._stream)
             yield self._read(chunk)  # kept in no variable: it would hold the last batch while the next is read
             count = min(count * GROWTH, most)
 

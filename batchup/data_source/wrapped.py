@@ -60,6 +60,9 @@ class WrappedSource(WalkedDataSource):
     def _sample_bytes(self, walk: Pass) -> int | None:
         return self._walked()._sample_bytes(walk)
 
+    def _expect(self, chunk: Any) -> bool:
+        return self._walked()._expect(chunk)
+
     def _resident(self) -> bool:
         return self._walked()._resident()
 

@@ -24,14 +24,14 @@ class BlockShuffleSampler(PassSampler):
     block_size : int
         Samples in a block.
     window : int
-        Blocks whose samples are shuffled together.
+        Blocks whose samples are shuffled together; 0 leaves the samples of each block together, and in order.
     repeats : int, default 1
         Number of repetitions in an epoch, -1 for endless ones.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not an integer of at least 1 (the length: 0).
+        If an argument is not an integer of at least 1 (length and window: 0).
 
     Examples
     --------
@@ -43,7 +43,7 @@ class BlockShuffleSampler(PassSampler):
     def __init__(self, length: int, block_size: int, window: int, repeats: int = 1) -> None:
         self.length = whole_number(length, "length")
         self.block_size = whole_number(block_size, "block_size", 1)
-        self.window = whole_number(window, "window", 1)
+        self.window = whole_number(window, "window", 0)
         super().__init__(self.length, repeats)
 
     def _positions(self, order: Order, number: int) -> PassOrder:
@@ -64,7 +64,8 @@ class _Windows:
     def __init__(self, length: int, block_size: int, window: int, key: Key, number: int) -> None:
         self._length = length
         self._block_size = block_size
-        self._window = window
+        self._window = max(1, window)
+        self._keeps_blocks = window == 0
         self._key = key
         self._number = number
         whole, self._rest = divmod(length, block_size)
@@ -102,6 +103,8 @@ class _Windows:
             samples = (blocks[:, None] * self._block_size + np.arange(self._block_size)).ravel()
             if short:
                 samples = np.append(samples, np.arange(self._length - self._rest, self._length))
-            self._samples = samples[self._key.generator(self._number, 2, window).permutation(len(samples))]
+            if not self._keeps_blocks:
+                samples = samples[self._key.generator(self._number, 2, window).permutation(len(samples))]
+            self._samples = samples
             self._made = window
         return self._samples

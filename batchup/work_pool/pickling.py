@@ -8,16 +8,15 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from types import FunctionType, MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.columns import is_mapped
+from batchup.columns.files import array_in, extent, region_of
 from batchup.data_source import ArrayDataSource
-from batchup.errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from batchup.errors import InvalidTypeError, MissingExtraError
 from batchup.sampling import StandardSampler
 from batchup.work_pool.shared import private_map, shared_file
 
@@ -56,15 +55,6 @@ class Pickler(_Pickler):  # type: ignore[misc]
                 'pip install "batchup[process]", or move it into a module'
             )
         return NotImplemented
-
-
-class Region(NamedTuple):
-    """Where in a file an array lies."""
-
-    path: str
-    file: tuple[int, int]  # device and inode
-    offset: int
-    writable: bool
 
 
 class Snapshot:
@@ -108,7 +98,7 @@ class SourcePickler(Pickler):
         if type(value) in (np.ndarray, np.memmap) and not value.dtype.hasobject and value.nbytes >= LARGE:
             region = region_of(value)
             if region is not None:
-                return _from_file, (region, value.shape, value.strides, value.dtype)
+                return array_in, (region, value.shape, value.strides, value.dtype)
             shared = _extent(value)
             place = self._snapshot.place(value if shared is None else shared)
             strides = None if shared is None else value.strides
@@ -181,50 +171,11 @@ def sendable(value: Any, pickler: Callable[[Any], pickle.Pickler], name: str) ->
     return file.getvalue()
 
 
-def region_of(array: NDArray[Any]) -> Region | None:
-    """Return where in a file the memory of an array lies; None unless others see the same by mapping the file."""
-    if not is_mapped(array) or any(stride < 0 for stride in array.strides):
-        return None
-    start = array.__array_interface__["data"][0]
-    last = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
-    end = start + last + array.itemsize
-    with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/self/maps").read_text(errors="surrogateescape").split("\n"):
-            fields = line.split(maxsplit=5)
-            first, behind = (int(address, 16) for address in fields[0].split("-"))
-            if not first <= start < behind:
-                continue
-            if end > behind or fields[1][3] != "s":
-                return None  # a private mapping: what was written to it is nobody else's
-            status = os.stat(fields[5])
-            if status.st_ino != int(fields[4]):
-                return None  # another file has this name now
-            offset = int(fields[2], 16) + start - first
-            return Region(fields[5], (status.st_dev, status.st_ino), offset, bool(array.flags.writeable))
-    return None
-
-
-def _from_file(region: Region, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    with open(region.path, "r+b" if region.writable else "rb") as file:
-        status = os.fstat(file.fileno())
-        if (status.st_dev, status.st_ino) != region.file:
-            raise InvalidValueError(f"{region.path} is another file now than when the source was sent")
-        skipped = region.offset % mmap.ALLOCATIONGRANULARITY
-        last = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-        mapped = mmap.mmap(
-            file.fileno(),
-            skipped + last + dtype.itemsize,
-            access=mmap.ACCESS_WRITE if region.writable else mmap.ACCESS_READ,
-            offset=region.offset - skipped,
-        )
-    return np.ndarray(shape, dtype, mapped, skipped, strides)
-
-
 def _extent(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     """Return the bytes that an array lies in, if its elements share them; None if each has its own."""
     if any(stride < 0 for stride in array.strides):
         return None
-    size = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)) + array.itemsize
+    size = extent(array.shape, array.strides, array.itemsize)
     if size >= array.nbytes:
         return None
     first = array[(slice(0, 1),) * array.ndim].view(np.ndarray)

@@ -1,0 +1,105 @@
+"""What will soon be read from a file, asked of the kernel ahead, if it is not in memory already."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.columns.files import OpenFile
+
+PROBES = 4  # places that are looked at to see whether a file is in memory
+COLD = 8  # how often to ask without looking, once something was found missing
+GAP = 4096  # bytes between two ranges that are not worth two requests
+IDLE = 1.0  # seconds after which the thread ends
+
+_WAITS_NOT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux
+_AVAILABLE = _WAITS_NOT is not None and hasattr(os, "posix_fadvise")
+
+
+class Readahead:
+    """Asks for parts of a file ahead of need.
+
+    A file that is in memory is left alone, since asking for what is there costs more than it saves. So some places
+    are looked at first, without waiting.
+
+    Parameters
+    ----------
+    file : OpenFile
+        Where they lie.
+    """
+
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        self._cold = 0
+
+    def expect(self, starts: NDArray[np.int64], size: int) -> bool:
+        """Ask for `size` bytes from each of these places on; return whether some had to be asked for."""
+        if not _AVAILABLE or not len(starts):
+            return False
+        if self._cold:
+            self._cold -= 1
+        elif self._in_memory(starts):
+            return False
+        else:
+            self._cold = COLD
+        _helper.ask(self._file, starts, size)
+        return True
+
+    def _in_memory(self, starts: NDArray[np.int64]) -> bool:
+        assert _WAITS_NOT is not None
+        byte = bytearray(1)
+        try:
+            descriptor = self._file.fileno()
+            for start in starts[:: max(1, len(starts) // PROBES)][:PROBES].tolist():
+                os.preadv(descriptor, [byte], start, _WAITS_NOT)
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError):  # a file system that cannot tell, or a file that has been closed
+            return True
+        return True
+
+
+class _Helper:
+    """One thread for all files, since asking may have to wait; it ends when there is nothing to ask."""
+
+    def __init__(self) -> None:
+        self._wanted: queue.SimpleQueue[tuple[OpenFile, NDArray[np.int64], int]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def ask(self, file: OpenFile, starts: NDArray[np.int64], size: int) -> None:
+        self._wanted.put((file, starts, size))
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="batchup readahead", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                file, starts, size = self._wanted.get(timeout=IDLE)
+            except queue.Empty:
+                return
+            for start, length in ranges(starts, size):
+                try:
+                    os.posix_fadvise(file.fileno(), start, length, os.POSIX_FADV_WILLNEED)
+                except (OSError, ValueError):  # it has been closed
+                    break
+
+
+def ranges(starts: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
+    """Return the start and length of the stretches of a file that hold `size` bytes from each place on.
+
+    >>> ranges(np.array([90000, 0, 100]), 100)
+    [(0, 200), (90000, 100)]
+    """
+    ordered = np.sort(starts)
+    first = np.flatnonzero(np.diff(ordered, prepend=-size - GAP - 1) > size + GAP)
+    last = np.append(first[1:], len(ordered)) - 1
+    return list(zip(ordered[first].tolist(), (ordered[last] - ordered[first] + size).tolist(), strict=True))
+
+
+_helper: Any = _Helper()

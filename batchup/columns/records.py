@@ -1,0 +1,195 @@
+"""Rows that lie in a file inside records, many rows of one kind in each, as an array-like and a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup._indices import Indices, check_range, checked_indices
+from batchup.columns.storage import Place, Storage
+from batchup.errors import InvalidTypeError, InvalidValueError
+
+LOOPED = 4096  # bytes of a row from which on a loop over rows costs less than a second copy
+RUN = 8  # rows that must follow one another, on average, for it to pay to copy them together
+
+
+class Layout(NamedTuple):
+    """Where the rows are: `rows` of `row_bytes` one behind the other from `offset` on, again in each record.
+
+    Attributes
+    ----------
+    rows, row_bytes, offset, record_bytes : int
+        Of a record.
+    length : int
+        Number of rows in all.
+    tail_offset : int
+        Where in the file the rows that fill no record begin.
+    """
+
+    rows: int
+    row_bytes: int
+    offset: int
+    record_bytes: int
+    length: int
+    tail_offset: int
+
+    def starts(self, indices: Any) -> Any:
+        """Return the first byte of each row."""
+        record = indices // self.rows
+        starts = indices * self.row_bytes + record * (self.record_bytes - self.rows * self.row_bytes) + self.offset
+        whole = self.length // self.rows
+        if self.length % self.rows:
+            behind = self.tail_offset - self.offset - whole * self.record_bytes
+            starts = starts + behind * (record == whole)
+        return starts
+
+    def pieces(self, start: int, stop: int) -> Iterator[Place]:
+        """Yield the places of the rows from `start` to `stop`."""
+        while start < stop:
+            end = min(stop, start - start % self.rows + self.rows)
+            yield int(self.starts(start)), (end - start) * self.row_bytes
+            start = end
+
+
+class RecordColumn:
+    """The rows of one field of the records of a file, numbered through all records.
+
+    It stands where an array could: in an `ArrayDataSource`, before square brackets, in `numpy.asarray`. It is pickled
+    as the name of its file, and can be read from any number of threads and processes.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Number of rows, and shape of one.
+    dtype : numpy.dtype
+        Type of the elements.
+    sample_shape : tuple of int
+        Shape of a row.
+    cheap, mapped, takes_out : bool
+        What readers want to know: they are read by copying memory, from a file, best into a buffer or not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from batchup import hypersequence as hs
+    >>> with hs.HyperSequenceWriter("squares.hsq", batch_size=4) as writer:
+    ...     writer.extend(inputs=np.arange(10), outputs=np.arange(10) ** 2)
+    >>> squares = hs.HyperSequenceFile("squares.hsq").columns["o0"]
+    >>> squares.shape, squares[3], squares[[9, 0]]
+    ((10,), 9, array([81,  0]))
+    """
+
+    cheap = mapped = True
+
+    def __init__(
+        self, storage: Storage, layout: Layout, dtype: np.dtype[Any], shape: tuple[int, ...], rebuilt: tuple[Any, ...]
+    ) -> None:
+        self.dtype = dtype
+        self.shape = (layout.length, *shape)
+        self.sample_shape = shape
+        self.takes_out = layout.row_bytes >= LOOPED
+        self._storage = storage
+        self._layout = layout
+        self._rebuilt = rebuilt
+
+    def __len__(self) -> int:
+        return self._layout.length
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            check_range(int(index), int(index), len(self))
+            return self.gather(np.array([int(index) % len(self)]))[0]
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return self.gather(slice(start, max(start, stop)) if step == 1 else np.arange(start, stop, step))
+        if isinstance(index, tuple):
+            raise InvalidTypeError("rows are read by one index, a slice, or a 1-D array of indices")
+        index = np.asarray(index)
+        if index.dtype == bool and index.shape == (len(self),):
+            index = np.flatnonzero(index)
+        return self.gather(checked_indices(index, len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise InvalidValueError("the rows lie in records: an array of them is a copy")
+        return np.asarray(self.gather(slice(0, len(self))), dtype)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._storage.path!r}: shape {self.shape}, dtype {self.dtype}>"
+
+    def __reduce__(self) -> Any:
+        return self._rebuilt
+
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the rows at `indices`, which are in range: a C-contiguous array of intp, or a slice of step 1."""
+        length = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
+        pieces = self._stretches(indices) if length else []
+        if pieces is None:
+            if out is None or not self.takes_out:
+                found = self._cells(indices)
+                if found is not None:
+                    return found if out is None else _put(found, out)
+            size = self._layout.row_bytes
+            pieces = [(start, size) for start in self._layout.starts(indices).tolist()]
+        if out is None:
+            out = np.empty((length, *self.sample_shape), self.dtype)
+        if length:
+            self._storage.copy(pieces, out.reshape(-1).view(np.uint8).data)
+        return out
+
+    def fresh(self, indices: Indices) -> NDArray[Any]:
+        """Return the samples at `indices` in fresh memory, by fancy indexing."""
+        found = None if isinstance(indices, slice) or not len(indices) else self._cells(indices)
+        return self.gather(indices) if found is None else found
+
+    def view(self, indices: slice) -> NDArray[Any]:
+        """Return the rows of a slice, read-only, without a copy if they lie in one record."""
+        pieces = list(self._layout.pieces(indices.start, indices.stop))
+        if len(pieces) == 1:
+            return self._storage.array(*pieces[0]).view(self.dtype).reshape(-1, *self.sample_shape)
+        rows = self.gather(indices)
+        rows.flags.writeable = False
+        return rows
+
+    def expect(self, indices: Indices) -> bool:
+        """Have the rows at `indices` fetched, which will soon be read; return whether they were not in memory."""
+        readahead = self._storage.readahead
+        if not isinstance(indices, slice):
+            return readahead.expect(self._layout.starts(indices), self._layout.row_bytes)
+        pieces = list(self._layout.pieces(indices.start, indices.stop))
+        return readahead.expect(np.array([start for start, _ in pieces], np.int64), max(pieces, default=(0, 0))[1])
+
+    def _cells(self, indices: Any) -> NDArray[Any] | None:
+        found = self._storage.cells(self._layout.starts(indices), self._layout.row_bytes)
+        return None if found is None else found.view(self.dtype).reshape(len(indices), *self.sample_shape)
+
+    def _stretches(self, indices: Indices) -> list[Place] | None:
+        """Return the places of rows that follow one another in long runs; None if they do not."""
+        if isinstance(indices, slice):
+            return list(self._layout.pieces(indices.start, indices.stop))
+        n = len(indices)
+        if n < RUN or (indices[1] - indices[0] != 1 and indices[n // 2] - indices[n // 2 - 1] != 1):
+            return None
+        ends = np.flatnonzero(indices[1:] - indices[:-1] != 1) + 1
+        if (len(ends) + 1) * RUN > n:
+            return None
+        firsts = indices[np.append(0, ends)].tolist()
+        lengths = np.diff(ends, prepend=0, append=n).tolist()
+        return [
+            piece
+            for first, length in zip(firsts, lengths, strict=True)
+            for piece in self._layout.pieces(first, first + length)
+        ]
+
+
+def _put(rows: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+    out[...] = rows
+    return out

@@ -1,0 +1,141 @@
+"""A file from which rows are read by their place in it: mapped into memory, or read by system calls."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.columns.files import OpenFile
+from batchup.columns.readahead import Readahead
+from batchup.errors import FileFormatError, InvalidValueError, UnsupportedError
+
+RESIDENT = 2 * 2**30  # bytes of a mapping that may count as memory of this process, before its pages are let go of
+AROUND = 64 * 1024  # bytes that the kernel maps around a page that is touched
+
+Place = tuple[int, int]  # first byte, number of bytes
+
+
+class Storage(ABC):
+    """The first bytes of a file, to be read by any number of threads.
+
+    Parameters
+    ----------
+    path : str
+        Of the file.
+    size : int
+        How many bytes of it are read from.
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.size = size
+        self._file = OpenFile(path)
+        self.readahead = Readahead(self._file)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be read any more."""
+        return self._file.closed
+
+    def check_open(self) -> None:
+        """Raise if nothing can be read any more."""
+        if self._file.closed:
+            raise InvalidValueError(f"{self.path} is closed: read from it before, or open it again")
+
+    def close(self) -> None:
+        """Let go of the file; arrays that were handed out stay valid."""
+        self._file.close()
+
+    def touch(self, size: int) -> None:
+        """Take note that so many bytes of an array that was handed out will be looked at."""
+        self.check_open()
+
+    @abstractmethod
+    def array(self, start: int, size: int) -> NDArray[np.uint8]:
+        """Return the bytes of one place, read-only."""
+
+    @abstractmethod
+    def copy(self, places: Iterable[Place], out: memoryview) -> None:
+        """Copy bytes from some places into `out`, one behind the other."""
+
+    def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any] | None:
+        """Return `size` bytes from each of many places, as elements of a void type; None if `copy` does better."""
+        return None
+
+
+class ReadStorage(Storage):
+    """Reads whenever something is asked for."""
+
+    def __init__(self, path: str, size: int) -> None:
+        if not hasattr(os, "preadv"):
+            raise UnsupportedError("use_mmap=False needs a POSIX system (Linux, macOS)")
+        super().__init__(path, size)
+
+    def array(self, start: int, size: int) -> NDArray[np.uint8]:
+        read = np.empty(size, np.uint8)
+        self.copy([(start, size)], read.data)
+        read.flags.writeable = False
+        return read
+
+    def copy(self, places: Iterable[Place], out: memoryview) -> None:
+        self.check_open()
+        descriptor, begin = self._file.fileno(), 0
+        for start, size in places:
+            end, done = begin + size, 0
+            while begin < end:
+                done = os.preadv(descriptor, [out[begin:end]], start)
+                if not done:
+                    raise FileFormatError(f"{self.path} has become shorter than when it was opened")
+                begin, start = begin + done, start + done
+
+
+class MappedStorage(Storage):
+    """Copies from a mapping. How much of it counts as memory of this process is bounded, however large the file."""
+
+    def __init__(self, path: str, size: int) -> None:
+        super().__init__(path, size)
+        self._touched = 0
+        self._bytes = np.empty(0, np.uint8)
+        self._mapping: mmap.mmap | None = None
+        if size:
+            self._mapping = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ)
+            self._bytes = np.frombuffer(self._mapping, np.uint8)
+        self._view = self._bytes.data
+
+    def close(self) -> None:
+        super().close()
+        self._bytes, self._view = np.empty(0, np.uint8), memoryview(b"")
+        self._mapping = None  # it goes with the last array that lies in it
+
+    def array(self, start: int, size: int) -> NDArray[np.uint8]:
+        self.touch(min(size, RESIDENT))
+        return self._bytes[start : start + size]
+
+    def copy(self, places: Iterable[Place], out: memoryview) -> None:
+        self.check_open()
+        source, begin, touched = self._view, 0, 0
+        for start, size in places:
+            out[begin : begin + size] = source[start : start + size]
+            begin += size
+            touched += size + AROUND
+        self.touch(touched)
+
+    def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any]:
+        self.touch(len(starts) * (size + AROUND))
+        everywhere: NDArray[Any] = np.ndarray((self.size - size + 1,), f"V{size}", self._view, 0, (1,))
+        return everywhere[starts]
+
+    def touch(self, size: int) -> None:
+        self.check_open()
+        self._touched += size
+        if self._touched > RESIDENT:
+            self._touched = 0
+            mapping = self._mapping  # another thread may close the file
+            if mapping is not None and self.size > RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
+                mapping.madvise(mmap.MADV_DONTNEED)  # the kernel keeps them, as it keeps other files

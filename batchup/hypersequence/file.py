@@ -1,0 +1,278 @@
+"""Reading .hsq files: batch by batch as they lie in the file, or row by row as columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.columns import RecordColumn
+from batchup.columns.storage import MappedStorage, ReadStorage, Storage
+from batchup.data_source import ArrayDataSource
+from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError, UnsupportedError
+from batchup.hypersequence.checksums import Finding, findings
+from batchup.hypersequence.format import read_format
+from batchup.hypersequence.sequence import HyperSequence
+from batchup.sampling import BlockShuffleSampler
+
+
+class HyperSequenceFile(HyperSequence):
+    """A .hsq file, mapped into memory.
+
+    What the file says of itself is checked when it is opened, the data only on request. Arrays that were handed
+    out stay valid when the file is closed. A file is pickled as its path; any number of threads may read from it. It
+    must not be cut short by others while it is open: that ends the program.
+
+    Parameters
+    ----------
+    hyper_seq_file : str or path-like
+        Name of the file.
+    use_mmap : bool, default True
+        Whether to map the file into memory. Otherwise everything is read when it is asked for.
+    copy_buffer : bool, default False
+        Whether ``[i]`` gives copies, aligned and writable, rather than read-only views of the mapping.
+    thread_safe : bool, default False
+        Makes no difference: threads are always safe.
+    verify : bool, default False
+        Whether to compare all data with their checksums.
+
+    Raises
+    ------
+    FileFormatError
+        If this is no .hsq file, or what it says of itself cannot be true.
+    ChecksumError
+        With `verify`: if some batch is not what was written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from batchup import hypersequence as hs
+    >>> with hs.HyperSequenceWriter("ten.hsq", batch_size=4) as writer:
+    ...     writer.extend(inputs=np.arange(20).reshape(10, 2), outputs=np.arange(10))
+    >>> with hs.HyperSequenceFile("ten.hsq") as hsq:
+    ...     for inputs, outputs in hsq:
+    ...         print(inputs.shape, outputs)
+    ...     for x, y in hsq.data_source().batch_iterator(5, shuffle=1):
+    ...         print(y)
+    (4, 2) [0 1 2 3]
+    (4, 2) [4 5 6 7]
+    (2, 2) [8 9]
+    [7 3 6 1 8]
+    [2 9 5 0 4]
+    """
+
+    def __init__(
+        self,
+        hyper_seq_file: str | os.PathLike[str],
+        use_mmap: bool = True,
+        copy_buffer: bool = False,
+        thread_safe: bool = False,
+        *,
+        verify: bool = False,
+    ) -> None:
+        self._path = os.path.abspath(os.fspath(hyper_seq_file))
+        self._options = bool(use_mmap), bool(copy_buffer), bool(thread_safe)
+        with open(self._path, "rb") as file:
+            self._format, checksum = read_format(file, self._path)
+            self._identity = file.seek(0, os.SEEK_END), checksum
+        super().__init__(np.arange(self._format.batches))
+        kind = MappedStorage if use_mmap else ReadStorage
+        self._storage: Storage = kind(self._path, self._format.data_bytes)
+        self._copy = bool(copy_buffer)
+        self._records = self._mapped_records() if use_mmap else None
+        if verify:
+            self._verify_now()
+
+    def no_inputs(self) -> int:
+        return self._format.no_inputs
+
+    def no_outputs(self) -> int:
+        return len(self._format.fields) - self._format.no_inputs
+
+    def batch_size(self) -> int:
+        return self._format.batch_size
+
+    def dtypes(self) -> tuple[tuple[np.dtype[Any], ...], tuple[np.dtype[Any], ...]]:
+        found = tuple(np.dtype((field.dtype, field.shape)) for field in self._format.fields)
+        return found[: self.no_inputs()], found[self.no_inputs() :]
+
+    def user_meta(self) -> dict[str, Any]:
+        return self._format.user_meta
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the writer called the inputs and outputs; ``i0``, ... ``o0``, ... if it gave no names."""
+        return self._format.names or tuple(field.name for field in self._format.fields)
+
+    @property
+    def columns(self) -> Columns:
+        """The rows of each input (``'i0'``, ``'i1'``, ...) and output (``'o0'``, ...), also under their names."""
+        return Columns(self)
+
+    def data_source(self, by: str = "sample", *, as_dict: bool = False, **kwargs: Any) -> ArrayDataSource:
+        """Return a data source over the rows.
+
+        Parameters
+        ----------
+        by : {'sample', 'batch'}, default 'sample'
+            What a shuffled order shuffles: all rows; or the native batches, whose rows stay together, which is far
+            faster for small rows, and on slow storage.
+        as_dict : bool, default False
+            Whether batches are dicts, by the `names`.
+        **kwargs
+            As for `ArrayDataSource`.
+
+        Returns
+        -------
+        ArrayDataSource
+        """
+        columns = list(self.columns.values())
+        if by == "batch":
+            for name in ("indices", "sampler"):
+                if name in kwargs:
+                    raise InvalidTypeError(f"by='batch' says what is drawn: leave out {name}=, or by=")
+            repeats = kwargs.pop("repeats", 1)
+            kwargs["sampler"] = BlockShuffleSampler(self._format.rows, self.batch_size(), window=0, repeats=repeats)
+        elif by != "sample":
+            raise InvalidValueError(f"by must be 'sample' or 'batch', got {by!r}")
+        return ArrayDataSource(dict(zip(self.names, columns, strict=True)) if as_dict else columns, **kwargs)
+
+    def verify(self) -> list[Finding]:
+        """Compare all data with their checksums.
+
+        Returns
+        -------
+        list of Finding
+            The batches that are not what was written, with the bytes that they take; empty if all is well.
+
+        Raises
+        ------
+        UnsupportedError
+            If the file has no checksums, since the original hypersequence wrote it.
+        """
+        self._storage.check_open()
+        if not self._format.has_checksums:
+            raise UnsupportedError(
+                f"{self._path} has no checksums; a HyperSequenceWriter with mode='a' that is closed at once adds them"
+            )
+        with open(self._path, "rb") as file:
+            if read_format(file, self._path)[0] != self._format:
+                raise FileFormatError(f"{self._path} is another file now than when it was opened")
+            return list(findings(file, self._format))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._records = None
+        self._storage.close()
+
+    def __enter__(self) -> HyperSequenceFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        rows, size = self._format.rows, self._format.batch_size
+        return f"<{type(self).__name__} {self._path!r}: {rows} rows in batches of {size}>"
+
+    def __reduce__(self) -> Any:
+        self._storage.check_open()
+        return _reopened, (self._path, self._options, self._identity, self._numbers)
+
+    @property
+    def _columns(self) -> Mapping[str, Any]:
+        return self.columns
+
+    def _arrays(self, number: int) -> list[NDArray[Any]]:
+        records = self._records
+        if records is None or number == self._format.records:
+            arrays = self._read(number)
+        else:
+            self._storage.touch(self._format.record_bytes)
+            arrays = [record[number] for record in records]
+        return [array.copy() for array in arrays] if self._copy else arrays
+
+    def _read(self, number: int) -> list[NDArray[Any]]:
+        start, size = self._format.place(number)
+        batch, arrays, begin = self._storage.array(start, size), [], 0
+        for field in self._format.fields:
+            end = begin + size // self._format.row_bytes * field.row_bytes
+            arrays.append(batch[begin:end].view(field.dtype).reshape(-1, *field.shape))
+            begin = end
+        return arrays
+
+    def _mapped_records(self) -> list[NDArray[Any]]:
+        """Return all records of each field as one array over the mapping."""
+        found = []
+        everything = self._storage.array(0, self._format.data_bytes)
+        for number, field in enumerate(self._format.fields):
+            shape = (self._format.records, self._format.batch_size, *field.shape)
+            strides = (self._format.record_bytes, *np.empty(shape[1:], field.dtype).strides)
+            offset = self._format.layout(number).offset
+            if self._format.records:
+                found.append(np.ndarray(shape, field.dtype, everything.data, offset, strides))
+        return found
+
+    def _row_numbers(self, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+        rows = (numbers[:, None] * self._format.batch_size + np.arange(self._format.batch_size)).ravel()
+        return rows[rows < self._format.rows]
+
+    def _row_counts(self, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+        return np.where(numbers < self._format.records, self._format.batch_size, self._format.tail_rows)
+
+    def _verify_now(self) -> None:
+        try:
+            found = self.verify()
+            if found:
+                raise ChecksumError(f"{self._path}: {len(found)} batches are not what was written, first {found[0]}")
+        except BaseException:
+            self.close()
+            raise
+
+
+class Columns(Mapping[str, RecordColumn]):
+    """The columns of a file by name: ``i0``, ... ``o0``, ..., or what the writer called them."""
+
+    def __init__(self, hsq: HyperSequenceFile) -> None:
+        self._hsq = hsq
+        self._numbers = {field.name: number for number, field in enumerate(hsq._format.fields)}
+        self._also = {name: number for number, name in enumerate(hsq.names)}
+
+    def __getitem__(self, name: str) -> RecordColumn:
+        number = self._numbers.get(name, self._also.get(name))
+        if number is None:
+            raise KeyError(f"{name!r}; there are {[*self._also]}")
+        hsq = self._hsq
+        field = hsq._format.fields[number]
+        return RecordColumn(
+            hsq._storage, hsq._format.layout(number), field.dtype, field.shape, (_column_of, (hsq, field.name))
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __repr__(self) -> str:
+        return f"<columns {', '.join(self._also)}>"
+
+
+def _reopened(
+    path: str, options: tuple[bool, bool, bool], identity: tuple[int, int], numbers: NDArray[np.intp]
+) -> HyperSequenceFile:
+    hsq = HyperSequenceFile(path, *options)
+    if hsq._identity != identity:
+        raise FileFormatError(f"{path} is another file now than when it was sent here")
+    hsq._numbers = numbers
+    return hsq
+
+
+def _column_of(hsq: HyperSequenceFile, name: str) -> RecordColumn:
+    return hsq.columns[name]
