@@ -33,26 +33,32 @@ def page_data() -> dict[str, Any]:
 
 def enter_page(namespace: dict[str, Any]) -> None:
     """Fill the namespace of a page, and go to an empty folder for the files that it writes."""
+    enter_module(namespace)
     namespace.update(page_data())
+
+
+def enter_module(namespace: dict[str, Any]) -> None:
+    """Give the docstrings of a module `np`, and an empty folder."""
+    namespace["np"] = np
     namespace["_leave"] = stack = ExitStack()
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     stack.callback(os.chdir, os.getcwd())
     os.chdir(folder)
 
 
-def leave_page(namespace: dict[str, Any]) -> None:
-    """Drop what a page made, and its folder."""
+def leave(namespace: dict[str, Any]) -> None:
+    """Drop what the examples made, and their folder."""
     stack = namespace.pop("_leave")
     namespace.clear()
     stack.close()
 
 
 _markdown = [PythonCodeBlockParser(doctest_optionflags=ELLIPSIS)]
-_pages: dict[str, Any] = {"setup": enter_page, "teardown": leave_page}
+_pages: dict[str, Any] = {"setup": enter_page, "teardown": leave}
 
 pytest_collect_file = SybilCollection(
     [
-        Sybil([DocTestParser(ELLIPSIS)], path="batchup", pattern="*.py", setup=lambda names: names.update(np=np)),
+        Sybil([DocTestParser(ELLIPSIS)], path="batchup", pattern="*.py", setup=enter_module, teardown=leave),
         Sybil(_markdown, pattern="README.md", exclude="*/README.md", **_pages),
         Sybil(_markdown, path="docs", pattern="*.md", exclude="benchmarks/*.md", **_pages),
     ]

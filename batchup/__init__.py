@@ -30,6 +30,10 @@ if TYPE_CHECKING:
         coerce_data_source,
     )
     from batchup.errors import BatchUpError
+    from batchup.hypersequence import (
+        HyperSequenceFile,
+        HyperSequenceWriter,
+    )
     from batchup.loaders import (
         Loader,
         loader,
@@ -78,6 +82,10 @@ _HOME = {
     "errors": [
         "BatchUpError",
     ],
+    "hypersequence": [
+        "HyperSequenceFile",
+        "HyperSequenceWriter",
+    ],
     "loaders": [
         "Loader",
         "loader",
@@ -125,6 +133,8 @@ __all__ = [
     "ChoiceDataSource",
     "CompositeDataSource",
     "GroupSampler",
+    "HyperSequenceFile",
+    "HyperSequenceWriter",
     "IteratorDataSource",
     "Loader",
     "MapDataSource",

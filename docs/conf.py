@@ -19,6 +19,7 @@ myst_heading_anchors = 3
 
 default_role = "py:obj"  # a name in single backticks is a link, where there is something to link to
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["keras"]
 autodoc_typehints = "none"  # the docstrings say it in words
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False

@@ -40,6 +40,8 @@ class Column(Protocol):
         Whether samples may be read ahead of need, since a read is a mere copy of memory.
     mapped : bool
         Whether that memory is a file's, so that a read may have to wait for the disk.
+    views : bool
+        Whether any slice can be viewed without a copy.
     """
 
     @property
@@ -52,6 +54,8 @@ class Column(Protocol):
     def cheap(self) -> bool: ...
     @property
     def mapped(self) -> bool: ...
+    @property
+    def views(self) -> bool: ...
 
     def __len__(self) -> int:
         """Return the number of samples, as it is now."""

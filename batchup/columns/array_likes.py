@@ -18,7 +18,7 @@ from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 class GatherColumn:
     """An array-like that has a `gather` method of its own."""
 
-    cheap = mapped = False
+    cheap = mapped = views = False
 
     def __init__(self, data: Any) -> None:
         self._data = data
@@ -47,7 +47,7 @@ class IndexedColumn:
     """An array-like of which no more is known than `__len__` and `__getitem__`."""
 
     dtype = sample_shape = None
-    takes_out = cheap = mapped = False
+    takes_out = cheap = mapped = views = False
 
     def __init__(self, data: ArrayLike) -> None:
         self._data = data
@@ -110,7 +110,7 @@ class ListColumn:
     """A list of arrays of one shape and dtype."""
 
     takes_out = True
-    cheap = mapped = False
+    cheap = mapped = views = False
 
     def __init__(self, data: list[Any]) -> None:
         self._data = data

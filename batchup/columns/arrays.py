@@ -16,7 +16,7 @@ from batchup.columns.readahead import Readahead
 class ArrayColumn:
     """The rows of a C-contiguous array (also a memory map, or a read-only one)."""
 
-    takes_out = cheap = True
+    takes_out = cheap = views = True
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._array = array.view(np.ndarray)

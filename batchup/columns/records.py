@@ -36,6 +36,11 @@ class Layout(NamedTuple):
     length: int
     tail_offset: int
 
+    @property
+    def gapless(self) -> bool:
+        """Whether all rows lie one behind the other, since a record holds nothing else."""
+        return self.record_bytes == self.rows * self.row_bytes
+
     def starts(self, indices: Any) -> Any:
         """Return the first byte of each row."""
         record = indices // self.rows
@@ -48,9 +53,15 @@ class Layout(NamedTuple):
 
     def pieces(self, start: int, stop: int) -> Iterator[Place]:
         """Yield the places of the rows from `start` to `stop`."""
+        if self.gapless:
+            yield start * self.row_bytes, (stop - start) * self.row_bytes
+            return
+        whole = self.length - self.length % self.rows
         while start < stop:
-            end = min(stop, start - start % self.rows + self.rows)
-            yield int(self.starts(start)), (end - start) * self.row_bytes
+            record, place = divmod(start, self.rows)
+            end = min(stop, start - place + self.rows)
+            base = record * self.record_bytes + self.offset if start < whole else self.tail_offset
+            yield base + place * self.row_bytes, (end - start) * self.row_bytes
             start = end
 
 
@@ -68,8 +79,9 @@ class RecordColumn:
         Type of the elements.
     sample_shape : tuple of int
         Shape of a row.
-    cheap, mapped, takes_out : bool
-        What readers want to know: they are read by copying memory, from a file, best into a buffer or not.
+    cheap, mapped, views, takes_out : bool
+        What readers want to know: whether rows are read by copying memory; that of a file; whether any slice can be
+        viewed; whether they are best read into a buffer.
 
     Examples
     --------
@@ -78,11 +90,9 @@ class RecordColumn:
     >>> with hs.HyperSequenceWriter("squares.hsq", batch_size=4) as writer:
     ...     writer.extend(inputs=np.arange(10), outputs=np.arange(10) ** 2)
     >>> squares = hs.HyperSequenceFile("squares.hsq").columns["o0"]
-    >>> squares.shape, squares[3], squares[[9, 0]]
-    ((10,), 9, array([81,  0]))
+    >>> squares.shape, squares[[9, 0]], squares[2:5]
+    ((10,), array([81,  0]), array([ 4,  9, 16]))
     """
-
-    cheap = mapped = True
 
     def __init__(
         self, storage: Storage, layout: Layout, dtype: np.dtype[Any], shape: tuple[int, ...], rebuilt: tuple[Any, ...]
@@ -90,6 +100,8 @@ class RecordColumn:
         self.dtype = dtype
         self.shape = (layout.length, *shape)
         self.sample_shape = shape
+        self.cheap = self.mapped = True
+        self.views = layout.gapless
         self.takes_out = layout.row_bytes >= LOOPED
         self._storage = storage
         self._layout = layout
@@ -142,7 +154,7 @@ class RecordColumn:
         if out is None:
             out = np.empty((length, *self.sample_shape), self.dtype)
         if length:
-            self._storage.copy(pieces, out.reshape(-1).view(np.uint8).data)
+            self._storage.copy(pieces, out.reshape(-1).view(np.uint8))
         return out
 
     def fresh(self, indices: Indices) -> NDArray[Any]:
@@ -175,19 +187,29 @@ class RecordColumn:
         """Return the places of rows that follow one another in long runs; None if they do not."""
         if isinstance(indices, slice):
             return list(self._layout.pieces(indices.start, indices.stop))
-        n = len(indices)
-        if n < RUN or (indices[1] - indices[0] != 1 and indices[n // 2] - indices[n // 2 - 1] != 1):
+        known, runs = self._storage.runs
+        if known is not indices:  # the columns of a file are asked for the same rows, one after the other
+            runs = _runs(indices)
+            self._storage.runs = indices, runs
+        if runs is None:
             return None
-        ends = np.flatnonzero(indices[1:] - indices[:-1] != 1) + 1
-        if (len(ends) + 1) * RUN > n:
-            return None
-        firsts = indices[np.append(0, ends)].tolist()
-        lengths = np.diff(ends, prepend=0, append=n).tolist()
-        return [
-            piece
-            for first, length in zip(firsts, lengths, strict=True)
-            for piece in self._layout.pieces(first, first + length)
-        ]
+        return [piece for start, stop in runs for piece in self._layout.pieces(start, stop)]
+
+
+def _runs(indices: NDArray[np.intp]) -> list[tuple[int, int]] | None:
+    """Return the first row of each run of rows that follow one another, and the one behind it; None if runs are short.
+
+    >>> _runs(np.array([8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8]))
+    [(8, 16), (0, 9)]
+    """
+    n = len(indices)
+    if n < RUN or (indices[1] - indices[0] != 1 and indices[n // 2] - indices[n // 2 - 1] != 1):
+        return None
+    ends = (indices[1:] - indices[:-1] != 1).nonzero()[0]
+    if len(ends) * RUN >= n:
+        return None
+    first, last = [0, *(ends + 1).tolist()], [*ends.tolist(), n - 1]
+    return [(int(indices[i]), int(indices[j]) + 1) for i, j in zip(first, last, strict=True)]
 
 
 def _put(rows: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:

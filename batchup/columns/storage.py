@@ -35,21 +35,19 @@ class Storage(ABC):
     def __init__(self, path: str, size: int) -> None:
         self.path = path
         self.size = size
+        self.closed = False
         self._file = OpenFile(path)
         self.readahead = Readahead(self._file)
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing can be read any more."""
-        return self._file.closed
+        self.runs: tuple[Any, Any] = None, None  # the rows that were asked for last, as its columns see them
 
     def check_open(self) -> None:
         """Raise if nothing can be read any more."""
-        if self._file.closed:
+        if self.closed:
             raise InvalidValueError(f"{self.path} is closed: read from it before, or open it again")
 
     def close(self) -> None:
         """Let go of the file; arrays that were handed out stay valid."""
+        self.closed = True
         self._file.close()
 
     def touch(self, size: int) -> None:
@@ -61,7 +59,7 @@ class Storage(ABC):
         """Return the bytes of one place, read-only."""
 
     @abstractmethod
-    def copy(self, places: Iterable[Place], out: memoryview) -> None:
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
         """Copy bytes from some places into `out`, one behind the other."""
 
     def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any] | None:
@@ -79,17 +77,17 @@ class ReadStorage(Storage):
 
     def array(self, start: int, size: int) -> NDArray[np.uint8]:
         read = np.empty(size, np.uint8)
-        self.copy([(start, size)], read.data)
+        self.copy([(start, size)], read)
         read.flags.writeable = False
         return read
 
-    def copy(self, places: Iterable[Place], out: memoryview) -> None:
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
         self.check_open()
-        descriptor, begin = self._file.fileno(), 0
+        descriptor, begin, room = self._file.fileno(), 0, out.data
         for start, size in places:
             end, done = begin + size, 0
             while begin < end:
-                done = os.preadv(descriptor, [out[begin:end]], start)
+                done = os.preadv(descriptor, [room[begin:end]], start)
                 if not done:
                     raise FileFormatError(f"{self.path} has become shorter than when it was opened")
                 begin, start = begin + done, start + done
@@ -106,20 +104,19 @@ class MappedStorage(Storage):
         if size:
             self._mapping = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ)
             self._bytes = np.frombuffer(self._mapping, np.uint8)
-        self._view = self._bytes.data
 
     def close(self) -> None:
         super().close()
-        self._bytes, self._view = np.empty(0, np.uint8), memoryview(b"")
+        self._bytes = np.empty(0, np.uint8)
         self._mapping = None  # it goes with the last array that lies in it
 
     def array(self, start: int, size: int) -> NDArray[np.uint8]:
         self.touch(min(size, RESIDENT))
         return self._bytes[start : start + size]
 
-    def copy(self, places: Iterable[Place], out: memoryview) -> None:
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
         self.check_open()
-        source, begin, touched = self._view, 0, 0
+        source, begin, touched = self._bytes, 0, 0  # NumPy lets other threads work while the disk is waited for
         for start, size in places:
             out[begin : begin + size] = source[start : start + size]
             begin += size
@@ -128,7 +125,7 @@ class MappedStorage(Storage):
 
     def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any]:
         self.touch(len(starts) * (size + AROUND))
-        everywhere: NDArray[Any] = np.ndarray((self.size - size + 1,), f"V{size}", self._view, 0, (1,))
+        everywhere: NDArray[Any] = np.ndarray((self.size - size + 1,), f"V{size}", self._bytes.data, 0, (1,))
         return everywhere[starts]
 
     def touch(self, size: int) -> None:

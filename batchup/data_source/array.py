@@ -96,6 +96,8 @@ class ArrayDataSource(RandomAccessDataSource):
         viewed = isinstance(indices, slice) and not walk.copy
         if chunk.count > 1 and not viewed and self._row_bytes * len(chunk) > AHEAD:
             return self._one_by_one(indices, len(chunk) // chunk.count, walk)
+        if isinstance(indices, slice) and viewed and chunk.count > 1 and not self._any_slice_viewed:
+            return self._viewed(indices, len(chunk) // chunk.count, walk)
         try:
             columns = self._gather(indices, walk.copy, walk.memory)
         except Exception as error:
@@ -161,6 +163,14 @@ class ArrayDataSource(RandomAccessDataSource):
             yield made
             del made
 
+    def _viewed(self, indices: slice, size: int, walk: Pass) -> Iterator[Any]:
+        """Yield the batches of a slice that can be viewed batch by batch only."""
+        for start in range(indices.start, indices.stop, size):
+            columns = self._gather(slice(start, start + size), copy=False)
+            walk.clock.samples += size
+            walk.clock.bytes += sum(column.nbytes for column in columns)
+            yield from self._cut(columns, 1)
+
     def _cut(self, columns: list[Any], count: int) -> Iterator[Any]:
         """Return the `count` batches that lie one behind the other in `columns`."""
         batches: Iterator[Any]
@@ -178,6 +188,7 @@ class ArrayDataSource(RandomAccessDataSource):
         self._taken_from = _members(self.data)
         self._gathered_columns = columns
         self._column_readers = [ColumnReader(column) for column in columns]
+        self._any_slice_viewed = all(column.views for column in columns)
         self._row_bytes = sum(math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in columns)
 
     def _refresh(self) -> None:

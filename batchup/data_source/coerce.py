@@ -15,9 +15,10 @@ def coerce_data_source(x: Any) -> AbstractDataSource:
 
     Parameters
     ----------
-    x : AbstractDataSource, list, tuple or dict of array-like, iterator, or callable
+    x : AbstractDataSource, list, tuple or dict of array-like, file, iterator, or callable
         A source is returned as it is; array-likes make an `ArrayDataSource`, an iterator an
-        `IteratorDataSource`, a callable a `CallableDataSource`.
+        `IteratorDataSource`, a callable a `CallableDataSource`. What has a method `data_source`, as batch files
+        have, is asked for one.
 
     Raises
     ------
@@ -38,6 +39,8 @@ def coerce_data_source(x: Any) -> AbstractDataSource:
         if not x:
             raise InvalidValueError("cannot make a data source of an empty sequence")
         return ArrayDataSource(list(x) if isinstance(x, tuple) else x)
+    if callable(getattr(x, "data_source", None)):
+        return coerce_data_source(x.data_source())
     if hasattr(x, "__next__"):
         return IteratorDataSource(x)
     if callable(x):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchup.hypersequence.checksums import Finding
-from batchup.hypersequence.file import Columns, HyperSequenceFile
+from batchup.hypersequence.file import HyperSequenceFile
 from batchup.hypersequence.sequence import HyperSequence, HyperSequenceView
 from batchup.hypersequence.writer import HyperSequenceWriter
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from batchup.hypersequence.keras_sequence import KerasSequence
 
 __all__ = [
-    "Columns",
     "Finding",
     "HyperSequence",
     "HyperSequenceFile",

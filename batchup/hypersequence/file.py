@@ -61,8 +61,8 @@ class HyperSequenceFile(HyperSequence):
     (4, 2) [0 1 2 3]
     (4, 2) [4 5 6 7]
     (2, 2) [8 9]
-    [7 3 6 1 8]
-    [2 9 5 0 4]
+    [1 9 5 6 2]
+    [3 7 0 8 4]
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class HyperSequenceFile(HyperSequence):
         kind = MappedStorage if use_mmap else ReadStorage
         self._storage: Storage = kind(self._path, self._format.data_bytes)
         self._copy = bool(copy_buffer)
+        self._tail, self._record_bytes = self._format.records, self._format.record_bytes
         self._records = self._mapped_records() if use_mmap else None
         if verify:
             self._verify_now()
@@ -109,9 +110,9 @@ class HyperSequenceFile(HyperSequence):
         return self._format.names or tuple(field.name for field in self._format.fields)
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> Mapping[str, RecordColumn]:
         """The rows of each input (``'i0'``, ``'i1'``, ...) and output (``'o0'``, ...), also under their names."""
-        return Columns(self)
+        return _Columns(self)
 
     def data_source(self, by: str = "sample", *, as_dict: bool = False, **kwargs: Any) -> ArrayDataSource:
         """Return a data source over the rows.
@@ -191,10 +192,10 @@ class HyperSequenceFile(HyperSequence):
 
     def _arrays(self, number: int) -> list[NDArray[Any]]:
         records = self._records
-        if records is None or number == self._format.records:
+        if records is None or number == self._tail:
             arrays = self._read(number)
         else:
-            self._storage.touch(self._format.record_bytes)
+            self._storage.touch(self._record_bytes)
             arrays = [record[number] for record in records]
         return [array.copy() for array in arrays] if self._copy else arrays
 
@@ -236,7 +237,7 @@ class HyperSequenceFile(HyperSequence):
             raise
 
 
-class Columns(Mapping[str, RecordColumn]):
+class _Columns(Mapping[str, RecordColumn]):
     """The columns of a file by name: ``i0``, ... ``o0``, ..., or what the writer called them."""
 
     def __init__(self, hsq: HyperSequenceFile) -> None:

@@ -31,7 +31,7 @@ class HyperSequence(ABC):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         numbers = self._numbers
         try:
-            arrays = self._arrays(int(numbers[index]))
+            arrays = self._arrays(numbers.item(index))
         except (IndexError, TypeError):
             if not isinstance(index, (int, np.integer)):
                 raise InvalidTypeError(f"batches are read by one int, got {type(index).__name__}") from None
@@ -116,7 +116,7 @@ class HyperSequence(ABC):
         ...     writer.extend(inputs=np.arange(100))
         >>> train, validation = hs.HyperSequenceFile("hundred.hsq").split(0.8)
         >>> len(train), len(validation), validation[0][0]
-        (8, 2, array([50, 51, 52, 53, 54, 55, 56, 57, 58, 59]))
+        (8, 2, array([20, 21, 22, 23, 24, 25, 26, 27, 28, 29]))
         """
         count = len(self)
         if not all(isinstance(share, (int, float, np.number)) and math.isfinite(share) for share in shares):
