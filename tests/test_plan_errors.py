@@ -471,7 +471,7 @@ BUILT: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a subset beyond the classes": (lambda: StratifiedSampler([0, 1], indices=[2]), IndexError, "2 is out of range"),
     "no repeats": (lambda: StratifiedSampler([0, 1], repeats=0), ValueError, "repeats must be at least 1"),
     "blocks of none": (lambda: BlockShuffleSampler(9, 0, 2), ValueError, "block_size must be .* at least 1, got 0"),
-    "a window of none": (lambda: BlockShuffleSampler(9, 2, 0), ValueError, "window must be .* at least 1, got 0"),
+    "a negative window": (lambda: BlockShuffleSampler(9, 2, -1), ValueError, "window must be .* at least 0, got -1"),
     "too small a budget": (
         lambda: BucketSampler([3, 9, 4], max_tokens=8),
         ValueError,

@@ -15,8 +15,9 @@ from batchup.columns.files import OpenFile
 from batchup.columns.readahead import Readahead
 from batchup.errors import FileFormatError, InvalidValueError, UnsupportedError
 
-RESIDENT = 2 * 2**30  # bytes of a mapping that may count as memory of this process, before its pages are let go of
-AROUND = 64 * 1024  # bytes that the kernel maps around a page that is touched
+RESIDENT = 2**30  # bytes of a mapping that may count as memory of this process, before its pages are let go of
+LOOK = 32 * 2**20  # bytes to be touched until it is looked how many they have become
+AROUND = 64 * 1024  # bytes that the kernel maps around a page that is touched, and often more
 
 Place = tuple[int, int]  # first byte, number of bytes
 
@@ -99,6 +100,7 @@ class MappedStorage(Storage):
     def __init__(self, path: str, size: int) -> None:
         super().__init__(path, size)
         self._touched = 0
+        self._others = mapped_bytes()
         self._bytes = np.empty(0, np.uint8)
         self._mapping: mmap.mmap | None = None
         if size:
@@ -111,7 +113,7 @@ class MappedStorage(Storage):
         self._mapping = None  # it goes with the last array that lies in it
 
     def array(self, start: int, size: int) -> NDArray[np.uint8]:
-        self.touch(min(size, RESIDENT))
+        self.touch(min(size, LOOK))
         return self._bytes[start : start + size]
 
     def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
@@ -131,8 +133,24 @@ class MappedStorage(Storage):
     def touch(self, size: int) -> None:
         self.check_open()
         self._touched += size
-        if self._touched > RESIDENT:
+        if self._touched > LOOK:
             self._touched = 0
-            mapping = self._mapping  # another thread may close the file
-            if mapping is not None and self.size > RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
-                mapping.madvise(mmap.MADV_DONTNEED)  # the kernel keeps them, as it keeps other files
+            if self.size > RESIDENT:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Give pages back that count as memory of this process, if they are many; the kernel keeps them."""
+        mapping = self._mapping  # another thread may close the file
+        if mapping is None or mapped_bytes() - self._others < RESIDENT or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        mapping.madvise(mmap.MADV_DONTNEED)
+        self._others = mapped_bytes()
+
+
+def mapped_bytes() -> int:
+    """Return how many bytes of mapped files count as memory of this process; 0 where that is not known."""
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:
+            return int(file.read().split()[2]) * mmap.PAGESIZE
+    except OSError:
+        return 0
