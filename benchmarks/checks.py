@@ -7,16 +7,27 @@ from typing import Any
 
 import numpy as np
 from declared import Work
+from files import RowFiles, ToWrite, read_back
 from jpegs import Jpegs, numbers_of
 from slices import Epoch
 from sources import Array, row_numbers
 
-IN_SOURCE_ORDER = ("memcpy",)
+IN_SOURCE_ORDER = ("memcpy", "preadv")
+WITHOUT_ROWS = ("random reads",)
+LOOKED_AT = 4  # of whole batches, two may well be neighbours
 DECODERS_DIFFER = 1.0
 
 
 def check(name: str, work: Work, source: Any, epoch: Epoch) -> None:
-    """Raise `ValueError` when the first two batches of an epoch are not what the work asks for."""
+    """Raise `ValueError` when the first batches of an epoch are not what the work asks for."""
+    if work.kind == "write":
+        begun = epoch()
+        _check_written(source, next(begun))
+        return
+    if work.from_files:
+        if name not in WITHOUT_ROWS:
+            _check_from_files(name, work, source, epoch)
+        return
     # batches are copied, because the limits hand out one buffer again and again
     batches = [np.array(_only(batch)) for batch in itertools.islice(epoch(), 2)]
     if work.kind in ("weighted", "order", "enter"):
@@ -54,6 +65,19 @@ def _check_decoded(work: Work, source: Jpegs, batches: list[Array]) -> None:
     off = np.abs(np.concatenate(batches).astype(np.int16) - source.gather(numbers))
     _require(off.mean() < DECODERS_DIFFER, "images are not those of the source")
     _require(not np.all(np.diff(numbers) == 1), "in order")
+
+
+def _check_from_files(name: str, work: Work, source: RowFiles, epoch: Epoch) -> None:
+    pairs = [tuple(np.array(column) for column in batch) for batch in itertools.islice(epoch(), LOOKED_AT)]
+    _check_rows(name, work, source.rows(), [rows for rows, _ in pairs])
+    for rows, labels in pairs:
+        _require(np.array_equal(labels, source.labels[row_numbers(rows)]), "labels are not those of the rows")
+
+
+def _check_written(source: ToWrite, path: str) -> None:
+    rows, labels = read_back(source.work, path)
+    _require(rows.dtype == source.rows.dtype and np.array_equal(rows, source.rows), "other rows were written")
+    _require(labels is None or np.array_equal(labels, source.labels), "other labels were written")
 
 
 def _check_rows(name: str, work: Work, source: Array, batches: list[Array]) -> None:

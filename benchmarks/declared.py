@@ -10,7 +10,8 @@ import numpy as np
 
 IN_ONE_PROCESS = ("ours", "batchup_0_2", "torch", "tf_data", "grain")
 WITHOUT_END = ("weighted", "join", "enter")
-BY_WORKERS = ("decode", "transport", "again", "ahead", "ahead_in_order", "cold", "metadata")
+BY_WORKERS = ("decode", "transport", "again", "ahead", "ahead_in_order", "cold", "metadata", "write")
+FROM_FILES = ("file", "file_cold")
 ONE_SHOT = ("cold", "metadata")
 
 
@@ -34,16 +35,31 @@ class Work:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
+    def unit_rows(self) -> int:
+        """Rows of what is timed: of a batch, or of a whole file that is written."""
+        return self.rows if self.kind == "write" else self.batch
+
+    @property
     def batches(self) -> int | None:
         """Batches in an epoch, None where the stream has no end."""
         if self.kind in WITHOUT_END:
             return None
-        return math.ceil(self.rows / self.batch)
+        return math.ceil(self.rows / self.unit_rows)
 
     @property
     def by_workers(self) -> bool:
         """Whether workers do it ahead: epochs are run to their end then, and each turn begins when all is quiet."""
         return self.kind in BY_WORKERS
+
+    @property
+    def from_files(self) -> bool:
+        """Whether rows are read from files, which a turn finds warm or cold."""
+        return self.kind in FROM_FILES
+
+    @property
+    def cold(self) -> bool:
+        """Whether the files are put out of the page cache before each turn, so that it cannot last beyond an epoch."""
+        return self.kind == "file_cold"
 
     @property
     def one_shot(self) -> bool:
@@ -60,11 +76,12 @@ class Work:
         if self.batches is None:
             return float(taken)
         epochs, rest = divmod(taken, self.batches)
-        return (epochs * self.rows + min(rest * self.batch, self.rows)) / self.batch
+        return (epochs * self.rows + min(rest * self.unit_rows, self.rows)) / self.unit_rows
 
     def shrunk(self, factor: int) -> Work:
         """The same work over fewer rows, for a quick try of the harness."""
-        return replace(self, rows=max(self.rows // factor, 4 * self.batch))
+        rows = max(self.rows // factor, 4 * self.batch)
+        return replace(self, rows=rows - rows % self.batch if self.kind in (*FROM_FILES, "write") else rows)
 
 
 def work_from(told: dict[str, Any]) -> Work:

@@ -14,6 +14,7 @@ HOME = ROOT / ".bench-envs"
 OURS = "ours"  # the names of all environments that may find this tree's package begin so
 SLICE_OURS = 0.04
 SLICE_PEERS = 0.3
+SLICE_COLD = 2.0
 PATIENCE = 1800
 
 
@@ -29,7 +30,11 @@ class Environment:
 
 JPEG = "simplejpeg"
 ENVIRONMENTS = {
-    OURS: Environment("this tree", ("ours", "by_hand", "limits"), ("batchup", "numpy")),
+    OURS: Environment(
+        "this tree",
+        ("ours", "by_hand", "limits", "file_limits", "file_by_hand", "ours_files", "ours_hsq"),
+        ("batchup", "numpy"),
+    ),
     "ours_pools": Environment(
         "this tree's pools",
         ("ours_pools", "limits"),
@@ -41,10 +46,21 @@ ENVIRONMENTS = {
         "batchup 0.2", ("batchup_0_2",), ("batchup", "numpy"), ("batchup==0.2.3", f"{JPEG} joblib")
     ),
     "torch": Environment(
-        "torch", ("torch_loader", "torch_workers"), ("torch", "numpy"), ("torch==2.13.0", "numpy", JPEG)
+        "torch", ("torch_loader", "torch_workers", "torch_files"), ("torch", "numpy"), ("torch==2.13.0", "numpy", JPEG)
     ),
     "tf_data": Environment("tf.data", ("tf_data",), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu", JPEG)),
-    "grain": Environment("Grain", ("grain_loader", "grain_workers"), ("grain", "numpy"), ("grain", JPEG)),
+    "grain": Environment(
+        "Grain", ("grain_loader", "grain_workers", "grain_files"), ("grain", "numpy"), ("grain", JPEG)
+    ),
+    "hypersequence": Environment(
+        "hypersequence 0.10",
+        ("hypersequence_files",),
+        ("hypersequence", "numpy"),
+        ("hypersequence==0.10.0 numpy",),
+    ),
+    "h5py": Environment("h5py", ("h5py_files",), ("h5py", "numpy"), ("h5py numpy",)),
+    "ffcv": Environment("FFCV", ("ffcv_files",), ("ffcv", "numpy"), ("ffcv numpy",)),
+    "webdataset": Environment("WebDataset", ("webdataset_files",), ("webdataset", "numpy"), ("webdataset numpy",)),
     "spdl": Environment("SPDL", ("spdl_pipeline",), ("spdl", "numpy"), (f"spdl numpy {JPEG}",)),
 }
 

@@ -93,7 +93,7 @@ class Figures:
             return [1e3 * taken["first"] for taken in self._entries[name]["slices"]]
         seconds = self._seconds[name]
         if figure == RATE:
-            return [self.work.batch * self.work.row_bytes / per_batch / 1e9 for per_batch in seconds]
+            return [self.work.unit_rows * self.work.row_bytes / per_batch / 1e9 for per_batch in seconds]
         return [1e6 * per_batch for per_batch in seconds]
 
 

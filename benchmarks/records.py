@@ -8,11 +8,15 @@ Shot = dict[str, float]  # what one trial tells: figures by their names
 
 
 class Slice(TypedDict):
-    """One timed slice: batches taken, seconds in all, seconds until the first batch was there."""
+    """One timed slice: batches taken, seconds in all, seconds until the first batch was there.
+
+    `cached` is the share of the files that lay in the page cache before, None where none are read.
+    """
 
     batches: int
     elapsed: float
     first: float
+    cached: float | None
 
 
 class Build(TypedDict):

@@ -29,7 +29,19 @@ that was made ahead is left over, or owed. Ratios are taken within each round, t
 ratios, not times. *of x* is the rate as a share of that row's, *... is* how many times the rate of the row
 that of the contender named is. Where a cell holds a span, it is the median with the least and the most.
 """
-HEADS = {"w3": HEAD_BY_WORKERS}
+HEAD_FILES = """\
+# {page} benchmarks
+
+Every environment has a process of its own. All read the same files, made anew for each table and removed
+after it. Contenders take turns in shuffled rounds, after one round that is thrown away; each waits until
+all is quiet. Warm turns run whole epochs for at least 0.3 s (parts of epochs, where one would last 16 times
+as long); the files are read through before, as far as they do not lie in the page cache. Before a cold turn
+all maps and files are closed, and the files are put out of the page cache; it lasts 2 s, from the opening
+of the file on, and never beyond an epoch. Ratios are taken within each round, then their median: compare
+ratios, not times. *of x* is the rate as a share of that row's, *... is* how many times the rate of the row
+that of the contender named is. Where a cell holds a span, it is the median with the least and the most.
+"""
+HEADS = {"w2": HEAD_FILES, "w3": HEAD_BY_WORKERS}
 
 
 def page(name: str, records: list[tuple[BenchRecord, str]]) -> str:
@@ -79,6 +91,10 @@ def case_parts(record: BenchRecord, case: CaseRecord) -> list[str]:
 def remarks(case: CaseRecord) -> list[str]:
     """Say who has nothing to enter, and whether the machine was busy with something else."""
     said = [f"Without a way to do this work: {', '.join(case['absent'])}.\n"] if case["absent"] else []
+    shares = [taken.get("cached") for entry in case["entries"] for taken in entry["slices"]]
+    known = [share for share in shares if share is not None]
+    if known:
+        said.append(f"Before the turns {span([100 * share for share in known], '%')} of the files was cached.\n")
     if case.get("amid_noise"):
         said.append(f"**{case['amid_noise']} turns began while other programs kept the machine busy.**\n")
     return said

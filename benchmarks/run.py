@@ -6,10 +6,12 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import signal
 import sys
 
 import w1
+import w2
 import w3
 import w4
 import w5
@@ -19,7 +21,7 @@ from harness import measure
 from records import BenchRecord
 from render import page
 
-BENCHES = {bench.name: bench for module in (w1, w3, w4, w5, w7) for bench in module.BENCHES}
+BENCHES = {bench.name: bench for module in (w1, w2, w3, w4, w5, w7) for bench in module.BENCHES}
 
 
 def arguments() -> argparse.Namespace:
@@ -31,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--render-only", action="store_true", help="only write the pages again")
     parser.add_argument("--shrink", type=int, default=1, help="divide the rows, to try the harness")
     parser.add_argument("--out", type=pathlib.Path, help="write below this folder, to try something")
+    parser.add_argument("--data", help="make the files that are measured below this folder, instead of the temporary")
     options = parser.parse_args()
     unknown = sorted(set(options.peers.split(",")) - set(ENVIRONMENTS))
     if unknown:
@@ -50,7 +53,7 @@ def main() -> None:
     results, pages = top / "benchmarks" / "results", top / "docs" / "benchmarks"
     peers = options.peers.split(",")
     for name in chosen(options.only) if not options.render_only else ():
-        record = measure(BENCHES[name], peers, options.rounds, options.shrink)
+        record = measure(BENCHES[name], peers, options.rounds, options.shrink, data=options.data)
         write(results / f"{record['date']}-{name}.json", json.dumps(record, indent=1) + "\n")
     for title in sorted({page_of(name) for name in chosen(options.only)}):
         render(title, results, pages)
@@ -69,7 +72,7 @@ def chosen(beginnings: list[str]) -> list[str]:
 
 def page_of(name: str) -> str:
     """Tell the page of a bench: w1 for w1d."""
-    return name.rstrip("abcdefghij")
+    return re.sub(r"\D+$", "", name)
 
 
 def newest(results: pathlib.Path, name: str) -> pathlib.Path | None:

@@ -21,10 +21,11 @@ def drain(iterator: Iterator[Any], at_most: int) -> int:
     return taken
 
 
-def timed_slice(epoch: Epoch, seconds: float, stride: int, whole: bool, due: int | None) -> Slice:
+def timed_slice(epoch: Epoch, seconds: float, stride: int, whole: bool, once: bool, due: int | None) -> Slice:
     """Time a fresh epoch, and further ones when it ends, for at least `seconds`.
 
-    The clock is read every `stride` batches. With `whole` the slice goes on to the end of an epoch.
+    The clock is read every `stride` batches. With `whole` the slice goes on to the end of an epoch, with `once`
+    no further than to the end of the first.
     An epoch that ends after another number of batches than `due` is a `ValueError`.
     """
     begin = time.perf_counter()
@@ -33,6 +34,8 @@ def timed_slice(epoch: Epoch, seconds: float, stride: int, whole: bool, due: int
     first = elapsed = time.perf_counter() - begin
     ended = False
     while elapsed < seconds or (whole and not ended):
+        if ended and once:
+            break
         if ended:
             iterator, in_epoch = epoch(), 0
         count = drain(iterator, stride)
@@ -40,4 +43,4 @@ def timed_slice(epoch: Epoch, seconds: float, stride: int, whole: bool, due: int
         taken, in_epoch, ended = taken + count, in_epoch + count, count < stride
         if ended and in_epoch != due:
             raise ValueError(f"the epoch ended after {in_epoch} batches, {due} were due")
-    return Slice(batches=taken, elapsed=elapsed, first=first)
+    return Slice(batches=taken, elapsed=elapsed, first=first, cached=None)

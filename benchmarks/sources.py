@@ -8,24 +8,11 @@ from typing import Any
 
 import numpy as np
 from declared import Work
-from jpegs import make_jpegs
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 STAMP = 4
-
-
-def make_source(work: Work) -> Any:
-    """Make the weights of a weighted bench, JPEGs where they are to be decoded, the rows of any other."""
-    if work.kind == "decode":
-        return make_jpegs(work.rows)
-    if work.kind == "weighted":
-        return np.random.default_rng(0).random(work.rows)
-    if work.kind == "cold":
-        return RowsFile(make_rows(work))
-    if work.kind in ("order", "enter", "metadata"):
-        return np.empty(0)
-    return make_rows(work)
+NOISES = 64
 
 
 class RowsFile:
@@ -43,11 +30,16 @@ class RowsFile:
 
 def make_rows(work: Work) -> Array:
     """Make rows of noise whose first four bytes hold the row's number, so that a batch can be checked."""
-    rows = np.empty((work.rows, *work.shape), work.dtype)
-    noise = noise_like(rows[:64])
-    for start in range(0, work.rows, 64):
-        rows[start : start + 64] = noise[: work.rows - start]
-    stamps(rows)[:] = np.arange(work.rows, dtype="<u4").view(np.uint8).reshape(-1, STAMP)
+    return rows_between(work, 0, work.rows)
+
+
+def rows_between(work: Work, start: int, stop: int) -> Array:
+    """Make some of these rows; `start` is a multiple of 64."""
+    rows = np.empty((stop - start, *work.shape), work.dtype)
+    noise = noise_like(np.empty((NOISES, *work.shape), work.dtype))
+    for begin in range(0, len(rows), NOISES):
+        rows[begin : begin + NOISES] = noise[: len(rows) - begin]
+    stamps(rows)[:] = np.arange(start, stop, dtype="<u4").view(np.uint8).reshape(-1, STAMP)
     return rows
 
 

@@ -17,21 +17,41 @@ import time
 from typing import Any, TextIO
 
 import memory
+import numpy as np
 from checks import check
 from contenders import Trial, Way, Ways
 from declared import Work, work_from
+from files import RowFiles, ToWrite
+from jpegs import make_jpegs
 from records import Build, Shot, Slice
 from slices import Epoch, timed_slice
-from sources import make_source
+from sources import RowsFile, make_rows
+
+
+def make_source(work: Work, folder: str) -> Any:
+    """Make what contenders read, anew in every process but for the files of rows, which lie in `folder`."""
+    if work.from_files:
+        return RowFiles(work, folder)
+    if work.kind == "write":
+        return ToWrite(work, folder)
+    if work.kind == "decode":
+        return make_jpegs(work.rows)
+    if work.kind == "weighted":
+        return np.random.default_rng(0).random(work.rows)
+    if work.kind == "cold":
+        return RowsFile(make_rows(work))
+    if work.kind in ("order", "enter", "metadata"):
+        return np.empty(0)
+    return make_rows(work)
 
 
 class Prepared:
     """One piece of work with its source, and the contenders built so far."""
 
-    def __init__(self, work: Work, ways: dict[str, Way]) -> None:
+    def __init__(self, work: Work, ways: dict[str, Way], folder: str) -> None:
         self.work = work
         self.ways = ways
-        self.source = make_source(work)
+        self.source = make_source(work, folder)
         self.epochs: dict[str, Epoch] = {}
         self.trials: dict[str, Trial] = {}
 
@@ -52,11 +72,13 @@ class Prepared:
         check(name, self.work, self.source, epoch)
         return Build(seconds=seconds, held=_difference(held, before), peak=_difference(peak, before))
 
-    def slice(self, name: str, seconds: float, stride: int, whole: bool) -> Slice:
+    def slice(self, name: str, seconds: float, stride: int, whole: bool, once: bool) -> Slice:
         """Time one slice of a contender that was built."""
         # what earlier slices left behind, prefetching threads included, is not to run during this one
         gc.collect()
-        return timed_slice(self.epochs[name], seconds, stride, whole, self.work.batches)
+        cached = getattr(self.source, "make_ready", lambda: None)()
+        taken = timed_slice(self.epochs[name], seconds, stride, whole, once, self.work.batches)
+        return {**taken, "cached": cached}
 
     def shoot(self, name: str) -> Shot:
         """Run one trial of a contender that was built."""
@@ -98,24 +120,26 @@ class Station:
             return {"versions": self.versions, "failed": self.failed}
         if what == "prepare":
             return self._prepare(**arguments)
+        if what == "close":
+            return self.close()
         if self.prepared is None:
             raise ValueError(f"{what} was asked for before any work was prepared")
         does = {"build": self.prepared.build, "slice": self.prepared.slice, "shoot": self.prepared.shoot}
         return does[what](**arguments)
 
     def close(self) -> None:
-        """Close what was prepared last."""
+        """Close what was prepared last, if anything is still open."""
         prepared, self.prepared = self.prepared, None
         if prepared is not None:
             prepared.close()
 
-    def _prepare(self, work: dict[str, Any]) -> dict[str, str]:
+    def _prepare(self, work: dict[str, Any], folder: str) -> dict[str, str]:
         self.close()
         gc.collect()
         given = work_from(work)
         ways = {name: way for ways in self.ways for name, way in ways.get(given.kind, {}).items()}
         if ways:
-            self.prepared = Prepared(given, ways)
+            self.prepared = Prepared(given, ways, folder)
         return {name: (way.__doc__ or "").partition("\n")[0] for name, way in ways.items()}
 
 

@@ -62,9 +62,13 @@ class Partial:
 
     def write(self, data: memoryview, start: int) -> None:
         """Write bytes from a place on."""
+        descriptor, begin = self._file.fileno(), start
         while data:
-            written = os.pwrite(self._file.fileno(), data, start)
+            written = os.pwrite(descriptor, data, start)
             data, start = data[written:], start + written
+        if hasattr(os, "posix_fadvise"):
+            # has the kernel begin now to bring them to the disk, which else it does at the end, when it is waited for
+            os.posix_fadvise(descriptor, begin, start - begin, os.POSIX_FADV_DONTNEED)
 
     def note(self, layout: Format, sums: Sequence[int], first: int, base_rows: int) -> None:
         """Write into the journal the checksums of records that have been written, from the `first` one on."""
