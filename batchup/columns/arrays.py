@@ -38,12 +38,18 @@ class ArrayColumn:
             return out
         if out is None:
             out = np.empty((len(indices), *self.sample_shape), self.dtype)
+        if self._readahead is not None and self._readahead.cold and self.takes_out:
+            starts = indices * self._extent + self._offset
+            self._readahead.fetch(((start, self._extent) for start in starts.tolist()), out.reshape(-1).view(np.uint8))
+            return out
         # mode='raise' would buffer the output, which makes it 2-3 times slower; the indices are checked
         self._array.take(indices, 0, out, "clip")
         return out
 
     def fresh(self, indices: Indices) -> NDArray[Any]:
         """Return the samples at `indices` in fresh memory, by fancy indexing."""
+        if self._readahead is not None and self._readahead.cold and self.takes_out:
+            return self.gather(indices)
         rows: NDArray[Any] = self._array[indices]
         return rows.copy() if isinstance(indices, slice) else rows
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup.columns.files import OpenFile
+from batchup.errors import FileFormatError
+
+Place: TypeAlias = tuple[int, int]  # first byte, number of bytes
 
 PROBES = 4  # places that are looked at to see whether a file is in memory
 COLD = 8  # how often to ask without looking, once something was found missing
@@ -49,6 +53,26 @@ class Readahead:
             self._cold = COLD
         _helper.ask(self._file, starts, size)
         return True
+
+    @property
+    def cold(self) -> bool:
+        """Whether parts of the file had to be asked for lately."""
+        return self._cold > 0
+
+    def fetch(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
+        """Read some places into `out`, one behind the other.
+
+        That waits for no more than is asked for, and lets other threads work; while to touch a page of a mapping that
+        is not in memory has the kernel read megabytes around it, and may hold up all threads.
+        """
+        descriptor, room, begin = self._file.fileno(), out.data, 0
+        for start, size in places:
+            end = begin + size
+            while begin < end:
+                done = os.preadv(descriptor, [room[begin:end]], start)
+                if not done:
+                    raise FileFormatError("a file has become shorter since it was opened")
+                begin, start = begin + done, start + done
 
     def _in_memory(self, starts: NDArray[np.int64]) -> bool:
         assert _WAITS_NOT is not None
@@ -90,7 +114,7 @@ class _Helper:
                     break
 
 
-def ranges(starts: NDArray[np.int64], size: int) -> list[tuple[int, int]]:
+def ranges(starts: NDArray[np.int64], size: int) -> list[Place]:
     """Return the start and length of the stretches of a file that hold `size` bytes from each place on.
 
     >>> ranges(np.array([90000, 0, 100]), 100)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import Indices, check_range, checked_indices
-from batchup.columns.storage import Place, Storage
+from batchup.columns.readahead import Place
+from batchup.columns.storage import Storage
 from batchup.errors import InvalidTypeError, InvalidValueError
 
 LOOPED = 4096  # bytes of a row from which on a loop over rows costs less than a second copy
@@ -144,6 +145,7 @@ class RecordColumn:
         """Return the rows at `indices`, which are in range: a C-contiguous array of intp, or a slice of step 1."""
         length = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
         pieces = self._stretches(indices) if length else []
+        scattered = pieces is None
         if pieces is None:
             if out is None or not self.takes_out:
                 found = self._cells(indices)
@@ -154,7 +156,7 @@ class RecordColumn:
         if out is None:
             out = np.empty((length, *self.sample_shape), self.dtype)
         if length:
-            self._storage.copy(pieces, out.reshape(-1).view(np.uint8))
+            self._storage.copy(pieces, out.reshape(-1).view(np.uint8), scattered)
         return out
 
     def fresh(self, indices: Indices) -> NDArray[Any]:

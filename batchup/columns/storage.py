@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.columns.files import OpenFile
-from batchup.columns.readahead import Readahead
-from batchup.errors import FileFormatError, InvalidValueError, UnsupportedError
+from batchup.columns.readahead import Place, Readahead
+from batchup.errors import InvalidValueError, UnsupportedError
 
 RESIDENT = 2**30  # bytes of a mapping that may count as memory of this process, before its pages are let go of
 LOOK = 32 * 2**20  # bytes to be touched until it is looked how many they have become
 AROUND = 64 * 1024  # bytes that the kernel maps around a page that is touched, and often more
-
-Place = tuple[int, int]  # first byte, number of bytes
 
 
 class Storage(ABC):
@@ -60,8 +58,8 @@ class Storage(ABC):
         """Return the bytes of one place, read-only."""
 
     @abstractmethod
-    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
-        """Copy bytes from some places into `out`, one behind the other."""
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
+        """Copy bytes from some places into `out`, one behind the other; `scattered` ones have nothing around them."""
 
     def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any] | None:
         """Return `size` bytes from each of many places, as elements of a void type; None if `copy` does better."""
@@ -78,57 +76,58 @@ class ReadStorage(Storage):
 
     def array(self, start: int, size: int) -> NDArray[np.uint8]:
         read = np.empty(size, np.uint8)
-        self.copy([(start, size)], read)
+        self.copy([(start, size)], read, scattered=False)
         read.flags.writeable = False
         return read
 
-    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
         self.check_open()
-        descriptor, begin, room = self._file.fileno(), 0, out.data
-        for start, size in places:
-            end, done = begin + size, 0
-            while begin < end:
-                done = os.preadv(descriptor, [room[begin:end]], start)
-                if not done:
-                    raise FileFormatError(f"{self.path} has become shorter than when it was opened")
-                begin, start = begin + done, start + done
+        self.readahead.fetch(places, out)
 
 
 class MappedStorage(Storage):
-    """Copies from a mapping. How much of it counts as memory of this process is bounded, however large the file."""
+    """Copies from a mapping. How much of it counts as memory of this process is bounded, however large the file.
+
+    The file is mapped a second time for what is scattered over it. Where a page is missing, the kernel would read
+    those around it, too, and that may be megabytes for each row.
+    """
 
     def __init__(self, path: str, size: int) -> None:
         super().__init__(path, size)
         self._touched = 0
         self._others = mapped_bytes()
-        self._bytes = np.empty(0, np.uint8)
-        self._mapping: mmap.mmap | None = None
-        if size:
-            self._mapping = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ)
-            self._bytes = np.frombuffer(self._mapping, np.uint8)
+        self._mappings: list[mmap.mmap] = []
+        self._bytes = self._mapped()
+        self._scattered: NDArray[np.uint8] | None = None
 
     def close(self) -> None:
         super().close()
-        self._bytes = np.empty(0, np.uint8)
-        self._mapping = None  # it goes with the last array that lies in it
+        self._mappings = []  # they go with the last arrays that lie in them
+        self._bytes, self._scattered = np.empty(0, np.uint8), None
 
     def array(self, start: int, size: int) -> NDArray[np.uint8]:
         self.touch(min(size, LOOK))
         return self._bytes[start : start + size]
 
-    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
         self.check_open()
-        source, begin, touched = self._bytes, 0, 0  # NumPy lets other threads work while the disk is waited for
+        if self.readahead.cold:
+            self.readahead.fetch(places, out)
+            return
+        source = self._by_row() if scattered else self._bytes
+        begin = touched = 0
         for start, size in places:
-            out[begin : begin + size] = source[start : start + size]
+            out[begin : begin + size] = source[start : start + size]  # NumPy lets others work while the disk does
             begin += size
             touched += size + AROUND
         self.touch(touched)
 
-    def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any]:
+    def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any] | None:
+        if self.readahead.cold:
+            return None
         self.touch(len(starts) * (size + AROUND))
-        everywhere: NDArray[Any] = np.ndarray((self.size - size + 1,), f"V{size}", self._bytes.data, 0, (1,))
-        return everywhere[starts]
+        rows: NDArray[Any] = np.ndarray((self.size - size + 1,), f"V{size}", self._by_row().data, 0, (1,))
+        return rows[starts]
 
     def touch(self, size: int) -> None:
         self.check_open()
@@ -138,12 +137,28 @@ class MappedStorage(Storage):
             if self.size > RESIDENT:
                 self._let_go()
 
+    def _by_row(self) -> NDArray[np.uint8]:
+        """Return the mapping for what is scattered."""
+        scattered = self._scattered
+        if scattered is None:
+            scattered = self._scattered = self._mapped()
+            if hasattr(mmap, "MADV_RANDOM"):
+                self._mappings[-1].madvise(mmap.MADV_RANDOM)
+        return scattered
+
+    def _mapped(self) -> NDArray[np.uint8]:
+        if not self.size:
+            return np.empty(0, np.uint8)
+        mapping = mmap.mmap(self._file.fileno(), self.size, access=mmap.ACCESS_READ)
+        self._mappings.append(mapping)
+        return np.frombuffer(mapping, np.uint8)
+
     def _let_go(self) -> None:
         """Give pages back that count as memory of this process, if they are many; the kernel keeps them."""
-        mapping = self._mapping  # another thread may close the file
-        if mapping is None or mapped_bytes() - self._others < RESIDENT or not hasattr(mmap, "MADV_DONTNEED"):
+        if mapped_bytes() - self._others < RESIDENT or not hasattr(mmap, "MADV_DONTNEED"):
             return
-        mapping.madvise(mmap.MADV_DONTNEED)
+        for mapping in self._mappings:
+            mapping.madvise(mmap.MADV_DONTNEED)
         self._others = mapped_bytes()
 
 

@@ -120,7 +120,7 @@ class ArrayDataSource(RandomAccessDataSource):
     def _expect(self, chunk: IndexChunk) -> bool:
         if not self._indices_checked:
             return False
-        return True in [column.expect(chunk.indices) for column in self._gathered_columns]
+        return True in [column.expect(chunk.indices) for column in self._by_row_size]
 
     def _resident(self) -> bool:
         return all(column.cheap and not column.mapped for column in self._gathered_columns)
@@ -188,8 +188,9 @@ class ArrayDataSource(RandomAccessDataSource):
         self._taken_from = _members(self.data)
         self._gathered_columns = columns
         self._column_readers = [ColumnReader(column) for column in columns]
+        self._by_row_size = sorted(columns, key=_row_bytes)  # large rows, asked for first, would hold up the small ones
         self._any_slice_viewed = all(column.views for column in columns)
-        self._row_bytes = sum(math.prod(c.sample_shape or ()) * (c.dtype or np.dtype(float)).itemsize for c in columns)
+        self._row_bytes = sum(map(_row_bytes, columns))
 
     def _refresh(self) -> None:
         """Take the columns anew if the user put others into `data`."""
@@ -213,7 +214,7 @@ class ArrayDataSource(RandomAccessDataSource):
         return {
             name: value
             for name, value in self.__dict__.items()
-            if name not in ("_gathered_columns", "_column_readers", "_taken_from")
+            if name not in ("_gathered_columns", "_by_row_size", "_column_readers", "_taken_from")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -236,6 +237,10 @@ def _checked_names(data: Any, include_indices: bool) -> list[str] | None:
     if include_indices and "index" in data:
         raise InvalidValueError("with include_indices the key 'index' is taken: rename that column")
     return ["index", *data] if include_indices else list(data)
+
+
+def _row_bytes(column: Column) -> int:
+    return math.prod(column.sample_shape or ()) * (column.dtype or np.dtype(float)).itemsize
 
 
 def _members(data: list[Any] | dict[str, Any]) -> list[Any]:
