@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -172,7 +173,13 @@ def _gathers_otherwise(data: Any) -> bool:
 def expected(data: Any, indices: Indices) -> bool:
     """Tell an object of the user's what will soon be read, if it wants to know."""
     expect = getattr(data, "expect", None)
-    return callable(expect) and expect(as_integers(indices)) is not False
+    if not callable(expect):
+        return False
+    try:
+        return expect(as_integers(indices)) is not False
+    except Exception as error:  # noqa: BLE001  a hint is never a reason to stop
+        warnings.warn(f"{type(data).__name__}.expect failed: {error!r}", RuntimeWarning, stacklevel=2)
+        return False
 
 
 def as_integers(indices: Indices) -> NDArray[np.intp]:

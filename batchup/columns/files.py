@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import weakref
@@ -16,23 +17,49 @@ from batchup.errors import InvalidValueError
 
 
 class OpenFile:
-    """A file that is open for reading, until it is closed or nobody has it any more."""
+    """A file that is open for reading for as long as somebody has it: closed earlier, its number would be another's."""
 
     def __init__(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        self._descriptor = descriptor
-        self.close = weakref.finalize(self, os.close, descriptor)
-
-    @property
-    def closed(self) -> bool:
-        """Whether it has been closed."""
-        return not self.close.alive
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._descriptor)
 
     def fileno(self) -> int:
-        """Return the descriptor; a ValueError if the file has been closed."""
-        if self.closed:
-            raise InvalidValueError("the file has been closed")
+        """Return the descriptor."""
         return self._descriptor
+
+    def reader(self) -> io.BufferedReader:
+        """Return a file object with a place of its own."""
+        return io.BufferedReader(_Reader(self))
+
+
+class _Reader(io.RawIOBase):
+    """Reads a file that others read, too."""
+
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._file.fileno()).st_size}[whence]
+        self._place = base + place
+        return self._place
+
+    def readinto(self, room: Any) -> int:
+        if hasattr(os, "preadv"):
+            done = os.preadv(self._file.fileno(), [room], self._place)
+        else:
+            os.lseek(self._file.fileno(), self._place, os.SEEK_SET)
+            read = os.read(self._file.fileno(), len(room))
+            done = len(read)
+            room[:done] = read
+        self._place += done
+        return done
 
 
 class Region(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.columns.files import OpenFile
-from batchup.errors import FileFormatError
+from batchup.errors import FileFormatError, InvalidValueError
 
 Place: TypeAlias = tuple[int, int]  # first byte, number of bytes
 
@@ -33,23 +34,23 @@ class Readahead:
 
     Parameters
     ----------
-    file : OpenFile
-        Where they lie.
+    file : OpenFile or None
+        Where they lie; None once it is closed.
     """
 
-    def __init__(self, file: OpenFile) -> None:
+    def __init__(self, file: OpenFile | None) -> None:
         self._file = file
         self._cold = 0
 
     def expect(self, starts: NDArray[np.int64], size: int) -> bool:
         """Ask for `size` bytes from each of these places on; return whether some had to be asked for."""
-        if not _AVAILABLE or not len(starts):
+        if self._file is None or not _AVAILABLE or not len(starts):
             return False
         if self._cold:
             self._cold -= 1
-        elif self._in_memory(starts):
+        elif (there := self._in_memory(self._file, starts)) or size == 0:
             return False
-        else:
+        elif there is not None:
             self._cold = COLD
         _helper.ask(self._file, starts, size)
         return True
@@ -65,6 +66,8 @@ class Readahead:
         That waits for no more than is asked for, and lets other threads work; while to touch a page of a mapping that
         is not in memory has the kernel read megabytes around it, and may hold up all threads.
         """
+        if self._file is None:
+            raise InvalidValueError("the file has been closed")
         descriptor, room, begin = self._file.fileno(), out.data, 0
         for start, size in places:
             end = begin + size
@@ -74,17 +77,17 @@ class Readahead:
                     raise FileFormatError("a file has become shorter since it was opened")
                 begin, start = begin + done, start + done
 
-    def _in_memory(self, starts: NDArray[np.int64]) -> bool:
+    def _in_memory(self, file: OpenFile, starts: NDArray[np.int64]) -> bool | None:
+        """Return whether some places, and so perhaps all, are in memory; None if the file system cannot tell."""
         assert _WAITS_NOT is not None
         byte = bytearray(1)
         try:
-            descriptor = self._file.fileno()
             for start in starts[:: max(1, len(starts) // PROBES)][:PROBES].tolist():
-                os.preadv(descriptor, [byte], start, _WAITS_NOT)
+                os.preadv(file.fileno(), [byte], start, _WAITS_NOT)
         except BlockingIOError:
             return False
-        except (OSError, ValueError):  # a file system that cannot tell, or a file that has been closed
-            return True
+        except OSError:
+            return None
         return True
 
 
@@ -99,7 +102,8 @@ class _Helper:
         self._wanted.put((file, starts, size))
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="batchup readahead", daemon=True)
-            self._thread.start()
+            with contextlib.suppress(RuntimeError):  # no more threads can be started; the reader will wait instead
+                self._thread.start()
 
     def _run(self) -> None:
         while True:
@@ -108,10 +112,9 @@ class _Helper:
             except queue.Empty:
                 return
             for start, length in ranges(starts, size):
-                try:
+                with contextlib.suppress(OSError):
                     os.posix_fadvise(file.fileno(), start, length, os.POSIX_FADV_WILLNEED)
-                except (OSError, ValueError):  # it has been closed
-                    break
+            del file
 
 
 def ranges(starts: NDArray[np.int64], size: int) -> list[Place]:

@@ -144,7 +144,14 @@ class RecordColumn:
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the rows at `indices`, which are in range: a C-contiguous array of intp, or a slice of step 1."""
         length = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
-        pieces = self._stretches(indices) if length else []
+        if out is not None and not (
+            out.dtype == self.dtype and out.shape == (length, *self.sample_shape) and out.flags.c_contiguous
+        ):
+            raise InvalidValueError(
+                f"out must be {self.dtype} of shape {(length, *self.sample_shape)}, C-contiguous, got {out.dtype} of "
+                f"shape {out.shape}"
+            )
+        pieces = self._stretches(indices) if length and self._layout.row_bytes else []
         scattered = pieces is None
         if pieces is None:
             if out is None or not self.takes_out:
@@ -155,20 +162,25 @@ class RecordColumn:
             pieces = [(start, size) for start in self._layout.starts(indices).tolist()]
         if out is None:
             out = np.empty((length, *self.sample_shape), self.dtype)
-        if length:
+        if pieces:
             self._storage.copy(pieces, out.reshape(-1).view(np.uint8), scattered)
         return out
 
     def fresh(self, indices: Indices) -> NDArray[Any]:
         """Return the samples at `indices` in fresh memory, by fancy indexing."""
-        found = None if isinstance(indices, slice) or not len(indices) else self._cells(indices)
+        found = (
+            None
+            if isinstance(indices, slice) or not len(indices) or not self._layout.row_bytes
+            else self._cells(indices)
+        )
         return self.gather(indices) if found is None else found
 
     def view(self, indices: slice) -> NDArray[Any]:
         """Return the rows of a slice, read-only, without a copy if they lie in one record."""
         pieces = list(self._layout.pieces(indices.start, indices.stop))
         if len(pieces) == 1:
-            return self._storage.array(*pieces[0]).view(self.dtype).reshape(-1, *self.sample_shape)
+            flat = self._storage.array(*pieces[0]).view(self.dtype)
+            return np.reshape(flat, (indices.stop - indices.start, *self.sample_shape))
         rows = self.gather(indices)
         rows.flags.writeable = False
         return rows
@@ -179,7 +191,9 @@ class RecordColumn:
         if not isinstance(indices, slice):
             return readahead.expect(self._layout.starts(indices), self._layout.row_bytes)
         pieces = list(self._layout.pieces(indices.start, indices.stop))
-        return readahead.expect(np.array([start for start, _ in pieces], np.int64), max(pieces, default=(0, 0))[1])
+        return readahead.expect(
+            np.array([start for start, _ in pieces], np.int64), max([size for _, size in pieces], default=0)
+        )
 
     def _cells(self, indices: Any) -> NDArray[Any] | None:
         found = self._storage.cells(self._layout.starts(indices), self._layout.row_bytes)
@@ -189,13 +203,8 @@ class RecordColumn:
         """Return the places of rows that follow one another in long runs; None if they do not."""
         if isinstance(indices, slice):
             return list(self._layout.pieces(indices.start, indices.stop))
-        known, runs = self._storage.runs
-        if known is not indices:  # the columns of a file are asked for the same rows, one after the other
-            runs = _runs(indices)
-            self._storage.runs = indices, runs
-        if runs is None:
-            return None
-        return [piece for start, stop in runs for piece in self._layout.pieces(start, stop)]
+        runs = _runs(indices)
+        return None if runs is None else [piece for start, stop in runs for piece in self._layout.pieces(start, stop)]
 
 
 def _runs(indices: NDArray[np.intp]) -> list[tuple[int, int]] | None:

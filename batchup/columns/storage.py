@@ -25,19 +25,19 @@ class Storage(ABC):
 
     Parameters
     ----------
+    file : OpenFile
+        The file.
     path : str
-        Of the file.
+        Its name, for messages.
     size : int
         How many bytes of it are read from.
     """
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, file: OpenFile, path: str, size: int) -> None:
         self.path = path
         self.size = size
         self.closed = False
-        self._file = OpenFile(path)
-        self.readahead = Readahead(self._file)
-        self.runs: tuple[Any, Any] = None, None  # the rows that were asked for last, as its columns see them
+        self.readahead = Readahead(file)
 
     def check_open(self) -> None:
         """Raise if nothing can be read any more."""
@@ -45,9 +45,9 @@ class Storage(ABC):
             raise InvalidValueError(f"{self.path} is closed: read from it before, or open it again")
 
     def close(self) -> None:
-        """Let go of the file; arrays that were handed out stay valid."""
+        """Let go of the file; arrays that were handed out stay valid, and whoever reads just now reads to the end."""
         self.closed = True
-        self._file.close()
+        self.readahead = Readahead(None)
 
     def touch(self, size: int) -> None:
         """Take note that so many bytes of an array that was handed out will be looked at."""
@@ -69,10 +69,10 @@ class Storage(ABC):
 class ReadStorage(Storage):
     """Reads whenever something is asked for."""
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, file: OpenFile, path: str, size: int) -> None:
         if not hasattr(os, "preadv"):
             raise UnsupportedError("use_mmap=False needs a POSIX system (Linux, macOS)")
-        super().__init__(path, size)
+        super().__init__(file, path, size)
 
     def array(self, start: int, size: int) -> NDArray[np.uint8]:
         read = np.empty(size, np.uint8)
@@ -81,8 +81,9 @@ class ReadStorage(Storage):
         return read
 
     def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
+        readahead = self.readahead
         self.check_open()
-        self.readahead.fetch(places, out)
+        readahead.fetch(places, out)
 
 
 class MappedStorage(Storage):
@@ -92,29 +93,31 @@ class MappedStorage(Storage):
     those around it, too, and that may be megabytes for each row.
     """
 
-    def __init__(self, path: str, size: int) -> None:
-        super().__init__(path, size)
+    def __init__(self, file: OpenFile, path: str, size: int) -> None:
+        super().__init__(file, path, size)
         self._touched = 0
         self._others = mapped_bytes()
         self._mappings: list[mmap.mmap] = []
-        self._bytes = self._mapped()
+        self._file: OpenFile | None = file
+        self._bytes = self._mapped(file)
         self._scattered: NDArray[np.uint8] | None = None
 
     def close(self) -> None:
         super().close()
-        self._mappings = []  # they go with the last arrays that lie in them
+        self._file, self._mappings = None, []  # they go with the last arrays that lie in them
         self._bytes, self._scattered = np.empty(0, np.uint8), None
 
     def array(self, start: int, size: int) -> NDArray[np.uint8]:
-        self.touch(min(size, LOOK))
-        return self._bytes[start : start + size]
+        everything = self._bytes
+        self.touch(min(size, LOOK))  # which looks whether it is still open
+        return everything[start : start + size]
 
     def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
+        readahead, source = self.readahead, self._by_row() if scattered else self._bytes
         self.check_open()
-        if self.readahead.cold:
-            self.readahead.fetch(places, out)
+        if readahead.cold:
+            readahead.fetch(places, out)
             return
-        source = self._by_row() if scattered else self._bytes
         begin = touched = 0
         for start, size in places:
             out[begin : begin + size] = source[start : start + size]  # NumPy lets others work while the disk does
@@ -125,8 +128,9 @@ class MappedStorage(Storage):
     def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any] | None:
         if self.readahead.cold:
             return None
+        source = self._by_row()
         self.touch(len(starts) * (size + AROUND))
-        rows: NDArray[Any] = np.ndarray((self.size - size + 1,), f"V{size}", self._by_row().data, 0, (1,))
+        rows: NDArray[Any] = np.ndarray((self.size - size + 1,), f"V{size}", source.data, 0, (1,))
         return rows[starts]
 
     def touch(self, size: int) -> None:
@@ -139,17 +143,19 @@ class MappedStorage(Storage):
 
     def _by_row(self) -> NDArray[np.uint8]:
         """Return the mapping for what is scattered."""
-        scattered = self._scattered
+        scattered, file = self._scattered, self._file
         if scattered is None:
-            scattered = self._scattered = self._mapped()
+            if file is None:
+                return np.empty(0, np.uint8)
+            scattered = self._scattered = self._mapped(file)
             if hasattr(mmap, "MADV_RANDOM"):
                 self._mappings[-1].madvise(mmap.MADV_RANDOM)
         return scattered
 
-    def _mapped(self) -> NDArray[np.uint8]:
+    def _mapped(self, file: OpenFile) -> NDArray[np.uint8]:
         if not self.size:
             return np.empty(0, np.uint8)
-        mapping = mmap.mmap(self._file.fileno(), self.size, access=mmap.ACCESS_READ)
+        mapping = mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_READ)
         self._mappings.append(mapping)
         return np.frombuffer(mapping, np.uint8)
 

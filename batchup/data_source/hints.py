@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from batchup.data_source.passes import Pass
@@ -36,20 +37,22 @@ class Hints:
         self._walk = walk
         self._ahead = most_in_window(source._sample_bytes(walk), walk.batch_size)
         self._runner: IndexStream | None = None
-        self._told = 0
+        self._told: float = 0
         self._found = 0
 
     def taken(self, chunk: Any, taken: int, stream: IndexStream) -> None:
         """Tell what is read now, and what comes next; `taken` batches have been taken from the pass's stream."""
         if taken > self._told:
             self._runner = None
-            self._note(self._source._expect(chunk))
-        if self._found == 0 and self._runner is None and not self._walk.drawn and stream.entered:
-            self._runner = self._source._steps_of_pass(self._walk)
-            self._runner.seek(taken)
             self._told = taken
+            self._note(self._source._expect(chunk))
+            if self._found == 0 and not self._walk.drawn and stream.entered:
+                self._runner = self._source._steps_of_pass(self._walk)
+                self._runner.seek(taken)
         while self._runner is not None and self._told < taken + self._ahead:
             chunk = self._runner.take(TOGETHER)
+            if chunk is None:
+                self._told = math.inf
             if chunk is None or self._found >= WARM:
                 self._runner = None
                 return

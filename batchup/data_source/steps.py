@@ -36,6 +36,7 @@ class TailStream(IndexStream):
         self._begin = begin
         self._walk = walk
         self._stream = begin()
+        self.entered = self._stream.entered
         self._first: Any = None
         self._at_start = True
 
@@ -96,6 +97,7 @@ class ShardStream(IndexStream):
         self._begin = begin
         self._walk = walk
         self._stream = begin()
+        self.entered = self._stream.entered
         self._steps_known = whole_batches if self._stream.entered else None
         if self._steps_known is not None and self._steps_known != math.inf:
             self._steps_known //= walk.world_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -11,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.columns import RecordColumn
+from batchup.columns.files import OpenFile
 from batchup.columns.storage import MappedStorage, ReadStorage, Storage
-from batchup.data_source import ArrayDataSource
-from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError, UnsupportedError
-from batchup.hypersequence.checksums import Finding, findings
+from batchup.errors import ChecksumError, FileFormatError, UnsupportedError
+from batchup.hypersequence.checksums import Finding, findings, stored_checksums
 from batchup.hypersequence.format import read_format
 from batchup.hypersequence.sequence import HyperSequence
-from batchup.sampling import BlockShuffleSampler
 
 
 class HyperSequenceFile(HyperSequence):
@@ -76,12 +76,11 @@ class HyperSequenceFile(HyperSequence):
     ) -> None:
         self._path = os.path.abspath(os.fspath(hyper_seq_file))
         self._options = bool(use_mmap), bool(copy_buffer), bool(thread_safe)
-        with open(self._path, "rb") as file:
-            self._format, checksum = read_format(file, self._path)
-            self._identity = file.seek(0, os.SEEK_END), checksum
+        self._file: OpenFile | None = OpenFile(self._path)
+        self._format, self._meta_checksum = read_format(self._file.reader(), self._path)
         super().__init__(np.arange(self._format.batches))
         kind = MappedStorage if use_mmap else ReadStorage
-        self._storage: Storage = kind(self._path, self._format.data_bytes)
+        self._storage: Storage = kind(self._file, self._path, self._format.data_bytes)
         self._copy = bool(copy_buffer)
         self._tail, self._record_bytes = self._format.records, self._format.record_bytes
         self._records = self._mapped_records() if use_mmap else None
@@ -114,34 +113,6 @@ class HyperSequenceFile(HyperSequence):
         """The rows of each input (``'i0'``, ``'i1'``, ...) and output (``'o0'``, ...), also under their names."""
         return _Columns(self)
 
-    def data_source(self, by: str = "sample", *, as_dict: bool = False, **kwargs: Any) -> ArrayDataSource:
-        """Return a data source over the rows.
-
-        Parameters
-        ----------
-        by : {'sample', 'batch'}, default 'sample'
-            What a shuffled order shuffles: all rows; or the native batches, whose rows stay together, which is far
-            faster for small rows, and on slow storage.
-        as_dict : bool, default False
-            Whether batches are dicts, by the `names`.
-        **kwargs
-            As for `ArrayDataSource`.
-
-        Returns
-        -------
-        ArrayDataSource
-        """
-        columns = list(self.columns.values())
-        if by == "batch":
-            for name in ("indices", "sampler"):
-                if name in kwargs:
-                    raise InvalidTypeError(f"by='batch' says what is drawn: leave out {name}=, or by=")
-            repeats = kwargs.pop("repeats", 1)
-            kwargs["sampler"] = BlockShuffleSampler(self._format.rows, self.batch_size(), window=0, repeats=repeats)
-        elif by != "sample":
-            raise InvalidValueError(f"by must be 'sample' or 'batch', got {by!r}")
-        return ArrayDataSource(dict(zip(self.names, columns, strict=True)) if as_dict else columns, **kwargs)
-
     def verify(self) -> list[Finding]:
         """Compare all data with their checksums.
 
@@ -155,19 +126,16 @@ class HyperSequenceFile(HyperSequence):
         UnsupportedError
             If the file has no checksums, since the original hypersequence wrote it.
         """
-        self._storage.check_open()
+        self._opened()
         if not self._format.has_checksums:
             raise UnsupportedError(
                 f"{self._path} has no checksums; a HyperSequenceWriter with mode='a' that is closed at once adds them"
             )
-        with open(self._path, "rb") as file:
-            if read_format(file, self._path)[0] != self._format:
-                raise FileFormatError(f"{self._path} is another file now than when it was opened")
-            return list(findings(file, self._format))
+        return list(findings(self._opened().reader(), self._format))
 
     def close(self) -> None:
         """Let go of the file."""
-        self._records = None
+        self._records = self._file = None
         self._storage.close()
 
     def __enter__(self) -> HyperSequenceFile:
@@ -183,30 +151,61 @@ class HyperSequenceFile(HyperSequence):
         return f"<{type(self).__name__} {self._path!r}: {rows} rows in batches of {size}>"
 
     def __reduce__(self) -> Any:
+        return _reopened, (self._path, self._options, self._identity(), self._numbers)
+
+    def _identity(self) -> tuple[int, int]:
+        """Return what tells this file from others: checksums of what it says of itself, and of its checksums."""
+        table = stored_checksums(self._opened().reader(), self._format) if self._format.has_checksums else b""
+        return self._meta_checksum, zlib.crc32(bytes(table))
+
+    def _opened(self) -> OpenFile:
         self._storage.check_open()
-        return _reopened, (self._path, self._options, self._identity, self._numbers)
+        assert self._file is not None
+        return self._file
 
     @property
-    def _columns(self) -> Mapping[str, Any]:
-        return self.columns
+    def _columns(self) -> dict[str, Any]:
+        return dict(zip(self.names, self.columns.values(), strict=True))
 
-    def _arrays(self, number: int) -> list[NDArray[Any]]:
+    @property
+    def _native_batch_size(self) -> int:
+        return self._format.batch_size
+
+    @property
+    def _total_rows(self) -> int:
+        return self._format.rows
+
+    def _chosen_rows(self, keep_batches: bool) -> NDArray[np.intp] | None:
+        shuffled = bool((np.diff(self._numbers) < 0).any())
+        return super()._chosen_rows(keep_batches) if shuffled and not keep_batches else None
+
+    def _arrays(self, number: int, rows: slice | None = None) -> list[NDArray[Any]]:
         records = self._records
         if records is None or number == self._tail:
-            arrays = self._read(number)
+            arrays = self._read(number, rows)
         else:
             self._storage.touch(self._record_bytes)
             arrays = [record[number] for record in records]
+            if rows is not None:
+                arrays = [array[rows] for array in arrays]
         return [array.copy() for array in arrays] if self._copy else arrays
 
-    def _read(self, number: int) -> list[NDArray[Any]]:
+    def _read(self, number: int, rows: slice | None) -> list[NDArray[Any]]:
+        """Return rows of a batch; they are read at once if they are all."""
         start, size = self._format.place(number)
-        batch, arrays, begin = self._storage.array(start, size), [], 0
+        count = size // self._format.row_bytes
+        whole = self._storage.array(start, size) if rows is None else None
+        first, stop = (0, count) if rows is None else (rows.start, rows.stop)
+        begin, arrays = 0, []
         for field in self._format.fields:
-            end = begin + size // self._format.row_bytes * field.row_bytes
-            arrays.append(batch[begin:end].view(field.dtype).reshape(-1, *field.shape))
-            begin = end
+            place, length = begin + first * field.row_bytes, (stop - first) * field.row_bytes
+            part = self._storage.array(start + place, length) if whole is None else whole[place : place + length]
+            arrays.append(part.view(field.dtype).reshape(stop - first, *field.shape))
+            begin += count * field.row_bytes
         return arrays
+
+    def _tell(self, numbers: NDArray[np.intp]) -> None:
+        self._storage.readahead.expect(numbers * self._record_bytes, self._record_bytes)
 
     def _mapped_records(self) -> list[NDArray[Any]]:
         """Return all records of each field as one array over the mapping."""
@@ -214,7 +213,7 @@ class HyperSequenceFile(HyperSequence):
         everything = self._storage.array(0, self._format.data_bytes)
         for number, field in enumerate(self._format.fields):
             shape = (self._format.records, self._format.batch_size, *field.shape)
-            strides = (self._format.record_bytes, *np.empty(shape[1:], field.dtype).strides)
+            strides = (self._format.record_bytes, *field.strides)
             offset = self._format.layout(number).offset
             if self._format.records:
                 found.append(np.ndarray(shape, field.dtype, everything.data, offset, strides))
@@ -269,7 +268,7 @@ def _reopened(
     path: str, options: tuple[bool, bool, bool], identity: tuple[int, int], numbers: NDArray[np.intp]
 ) -> HyperSequenceFile:
     hsq = HyperSequenceFile(path, *options)
-    if hsq._identity != identity:
+    if hsq._identity() != identity:
         raise FileFormatError(f"{path} is another file now than when it was sent here")
     hsq._numbers = numbers
     return hsq

@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import os
+import re
 import struct
 import zlib
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,9 @@ SIGNATURE = b"HSQ2"
 TRAILER = struct.Struct(">I4s")  # length of the compressed meta block, signature
 OLD_SIGNATURE = b"@@FSEQ@@"
 OLD_REACH = 1024  # bytes from the end within which the old meta block begins
-LARGEST_META = 64 * 2**20  # bytes; more cannot be meant
+LARGEST_META = 16 * 2**20  # bytes; more cannot be meant
+MOST_DIMENSIONS = 31  # of a row: one more, for the batch, is what all versions of NumPy have
+_DTYPE = re.compile(r"[<>|=][biufcSUVmM]\d{1,9}(\[\w{1,20}\])?")
 LARGEST_RECORD = 2**31 - 1  # bytes, as NumPy's dtypes have it, in which the original reads records
 CHECKSUM = np.dtype("<u4")
 
@@ -48,6 +51,14 @@ class Field:
     def row_bytes(self) -> int:
         """Size of a row."""
         return self.dtype.itemsize * math.prod(self.shape)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next in each dimension of several rows."""
+        found = [self.dtype.itemsize]
+        for n in reversed(self.shape):
+            found.append(found[-1] * max(n, 1))
+        return tuple(reversed(found))
 
     def __str__(self) -> str:
         return f"{self.dtype} of shape {self.shape}"
@@ -156,7 +167,13 @@ class Format:
 
     def end(self) -> bytes:
         """Return the meta block and the trailer, as they stand at the end of a file."""
-        packed = gzip.compress(encoded(self.meta()), mtime=0)
+        block = encoded(self.meta())
+        if len(block) > LARGEST_META:
+            raise InvalidValueError(
+                f"user_meta() and names take {len(block)} bytes, at most {LARGEST_META} can be read"
+            )
+        as_format(json.loads(block))  # what is written can be read
+        packed = gzip.compress(block, mtime=0)
         return packed + TRAILER.pack(len(packed), SIGNATURE)
 
 
@@ -181,7 +198,7 @@ def read_format(file: BinaryIO, path: str) -> tuple[Format, int]:
     try:
         meta = json.loads(block)
     except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: the meta block is no JSON: {error}") from None
+        raise FileFormatError(f"{path}: the meta block is no JSON: {_short(str(error))}") from None
     try:
         layout = as_format(meta)
     except (FaultyMetaError, InvalidValueError) as error:
@@ -209,7 +226,7 @@ def as_format(meta: Any) -> Format:
     if not isinstance(entries, list) or len(entries) != no_inputs + no_outputs:
         raise FaultyMetaError(f"dtype must list {no_inputs} inputs and {no_outputs} outputs, got {_short(entries)}")
     found = Format(
-        fields=tuple(_field(entry, batch_size) for entry in entries),
+        fields=checked_fields(tuple(_field(entry, batch_size) for entry in entries), batch_size),
         no_inputs=no_inputs,
         batch_size=batch_size,
         records=_whole(meta, "records"),
@@ -238,13 +255,17 @@ def checked_names(names: Any, fields: tuple[Field, ...]) -> tuple[str, ...]:
     """Return the user's names of the fields; an error unless there is one for each."""
     listed = tuple(names) if isinstance(names, (list, tuple)) else ()
     if len(listed) != len(fields) or not all(isinstance(name, str) for name in listed):
-        raise InvalidValueError(f"names must be {len(fields)} strings, one for each input and output, got {names!r}")
+        raise InvalidValueError(
+            f"names must be {len(fields)} strings, one for each input and output, got {_short(names)}"
+        )
     if len(set(listed)) < len(listed):
-        raise InvalidValueError(f"names must differ, got {names!r}")
+        raise InvalidValueError(f"names must differ, got {_short(names)}")
     taken = {part.name: i for i, part in enumerate(fields)}
     for i, name in enumerate(listed):
         if taken.get(name, i) != i:
-            raise InvalidValueError(f"the name {name!r} is that of field {taken[name]}, it cannot be that of field {i}")
+            raise InvalidValueError(
+                f"the name {_short(name)} is that of field {taken[name]}, it cannot be that of field {i}"
+            )
     return listed
 
 
@@ -267,13 +288,27 @@ def _field(entry: Any, batch_size: int) -> Field:
     shape = entry[2] if len(entry) == 3 else []
     if not isinstance(shape, list) or not all(_is_whole(n) for n in shape) or shape[:1] != [batch_size]:
         raise FaultyMetaError(f"a field's shape must begin with the batch size {batch_size}, got {_short(shape)}")
-    if len(shape) > 32:
-        raise FaultyMetaError(f"a field has {len(shape)} dimensions")
+    if not _DTYPE.fullmatch(entry[1]):
+        raise FaultyMetaError(f"{_short(entry[1])} is no dtype that can be stored")
     try:
         dtype = checked_dtype(np.dtype(entry[1]))
-    except (TypeError, ValueError, OverflowError, SyntaxError, MemoryError) as error:
+    except (TypeError, ValueError) as error:
         raise FaultyMetaError(f"{_short(entry[1])} is no dtype: {error}") from None
     return Field(entry[0], dtype, tuple(shape[1:]))
+
+
+def checked_fields(fields: tuple[Field, ...], batch_size: int) -> tuple[Field, ...]:
+    """Return fields, of which a record can be made; a FaultyMetaError if NumPy could not do with it."""
+    most = max((len(part.shape) for part in fields), default=0)
+    if most > MOST_DIMENSIONS:
+        raise FaultyMetaError(f"a row of {most} dimensions: {MOST_DIMENSIONS} is the most")
+    size = batch_size * sum(part.strides[0] for part in fields)
+    if size > LARGEST_RECORD:
+        raise FaultyMetaError(
+            f"{batch_size} rows have {size} bytes, and a native batch must have less than 2 GiB: take a smaller "
+            "batch_size"
+        )
+    return fields
 
 
 def _whole(meta: dict[str, Any], key: str, least: int = 0) -> int:

@@ -45,8 +45,9 @@ class KerasSequence(PyDataset):  # type: ignore[misc]
         return len(self._batches)
 
     def __getitem__(self, index: int) -> Any:
+        self._batches._tell(self._batches._numbers[index : index + 1])
         inputs, outputs = self._batches[index]
-        return (_copied(inputs), _copied(outputs)) if outputs != () else (_copied(inputs),)
+        return (_copied(inputs), _copied(outputs)) if self._batches.no_outputs() else (_copied(inputs),)
 
     def on_epoch_end(self) -> None:
         """Put the batches into another order, if that was asked for."""

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import copy
+import errno
 import json
 import os
+import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from batchup.errors import FileBusyError, FileFormatError, InvalidValueError
-from batchup.hypersequence.format import CHECKSUM, FaultyMetaError, Format, as_format, encoded
+from batchup.errors import FileBusyError, FileFormatError, InvalidValueError, UnsupportedError
+from batchup.hypersequence.checksums import findings, stored_checksums
+from batchup.hypersequence.format import CHECKSUM, FaultyMetaError, Format, as_format, encoded, read_format
 
 SUFFIX = ".partial"
 JOURNAL = ".journal"  # of the partial file
 COPIED = 64 * 2**20  # bytes that are copied at a time
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system
 
 
 class Partial:
     """The file `<name>.partial`, which nobody else writes, and its journal.
 
     The journal says in its first line what a record is made of, and then holds the checksums of the records that
-    have been written. So what is whole is known after a kill, and after a loss of power.
+    have been written. So what is whole is known after a kill.
 
     Parameters
     ----------
     path : str
         The name that the file will have.
     keep : bool
-        Whether to go on with what is there; else it is begun anew.
+        Whether it is to be there already.
 
     Raises
     ------
@@ -41,24 +44,27 @@ class Partial:
     """
 
     def __init__(self, path: str, keep: bool = False) -> None:
+        if not hasattr(os, "pwrite"):
+            raise UnsupportedError("writing batch files needs a POSIX system (Linux, macOS)")
         self.path = os.path.realpath(path)
-        if os.path.isdir(self.path):
-            raise InvalidValueError(f"{path} is a folder: name a file")
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise InvalidValueError(f"{path} is a folder or a device: name a file")
         self.name = self.path + SUFFIX
         self.journal = self.name + JOURNAL
         self._file = _opened(self.name, anew=not keep)
         self._journal: BinaryIO | None = None
-        self._head: dict[str, Any] = {}
-        with contextlib.suppress(OSError):  # the permissions of the file that it will replace
-            os.fchmod(self._file.fileno(), os.stat(self.path).st_mode & 0o777)
-        if not keep:
-            self._file.truncate(0)
-            _remove(self.journal)
+        self._head = b""
+        self._lost = False
 
     @property
     def closed(self) -> bool:
-        """Whether it has its name, or has been given up."""
+        """Whether it has its name, or has been left."""
         return self._file.closed
+
+    def begin(self) -> None:
+        """Begin anew, whatever is there."""
+        self._remove_journal()
+        self._file.truncate(0)
 
     def write(self, data: memoryview, start: int) -> None:
         """Write bytes from a place on."""
@@ -72,22 +78,31 @@ class Partial:
 
     def note(self, layout: Format, sums: Sequence[int], first: int, base_rows: int) -> None:
         """Write into the journal the checksums of records that have been written, from the `first` one on."""
-        head = {**replace(layout, records=0, tail_rows=0, has_checksums=False).meta(), "base_rows": base_rows}
+        meta = replace(layout, records=0, tail_rows=0, has_checksums=False).meta()
+        head = encoded({**meta, "base_rows": base_rows}) + b"\n"
         if self._journal is None or head != self._head:
-            self._rewrite_journal(copy.deepcopy(head))
+            self._rewrite_journal(head)
         assert self._journal is not None
-        self._journal.seek(len(encoded(self._head)) + 1 + first * CHECKSUM.itemsize)
+        self._journal.seek(len(head) + first * CHECKSUM.itemsize)
         self._journal.write(np.array(sums, CHECKSUM).tobytes())
         self._journal.flush()
+
+    def sync(self) -> None:
+        """See to it that what has been written and noted is on the disk."""
+        os.fsync(self._file.fileno())
+        if self._journal is not None:
+            os.fsync(self._journal.fileno())
+        _sync_folder(self.path)
 
     def copy_from(self, source: BinaryIO, size: int) -> None:
         """Copy the first bytes of another file; where the file system can, it shares them."""
         start = 0
         while start < size:
             count = min(size - start, COPIED)
-            try:
+            done = 0
+            with contextlib.suppress(AttributeError, OSError):
                 done = os.copy_file_range(source.fileno(), self._file.fileno(), count, start, start)
-            except (AttributeError, OSError):
+            if not done:
                 source.seek(start)
                 piece = source.read(count)
                 self.write(memoryview(piece), start)
@@ -98,29 +113,48 @@ class Partial:
 
     def finish(self, layout: Format, sums: Sequence[int]) -> None:
         """Write what stands at the end, see to it that all is on the disk, and give the file its name."""
+        if self._lost:
+            raise FileFormatError(f"{self.name}: the disk has lost what was written; see HyperSequenceWriter.recover")
         end = np.array(sums, CHECKSUM).tobytes() + layout.end()
         self.write(memoryview(end), layout.data_bytes)
         self._file.truncate(layout.data_bytes + len(end))
-        os.fsync(self._file.fileno())
+        with contextlib.suppress(OSError):  # the permissions of the file that it replaces
+            os.fchmod(self._file.fileno(), os.stat(self.path).st_mode & 0o777)
+        try:
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._lost = True  # to ask again would say that all is well
+            raise
+        if not self._has_name():
+            raise FileFormatError(f"{self.name} has been removed or replaced by somebody: it cannot be finished")
+        self._remove_journal()
         os.replace(self.name, self.path)
         _sync_folder(self.path)
-        _remove(self.journal)
         self.leave()
 
     def leave(self) -> None:
-        """Leave it as it is."""
+        """Leave it as it is, to others."""
+        if not self._file.closed:
+            _unlock(self._file.fileno())
+        self.forget()
+
+    def forget(self) -> None:
+        """Close what is open; a process that this one was forked from may go on."""
         if self._journal is not None:
             self._journal.close()
         self._file.close()
 
     def discard(self) -> None:
         """Remove it."""
-        _remove(self.journal)
-        _remove(self.name)
+        if not self.closed and self._has_name():
+            self._remove_journal()
+            os.remove(self.name)
         self.leave()
 
-    def recovered(self) -> tuple[Format, list[int]]:
-        """Return what is whole in it, and the checksums of the records."""
+    def recovered(self) -> tuple[Format, Sequence[int]]:
+        """Return what is whole in it, and the checksums."""
+        if not os.path.exists(self.journal):
+            return self._almost_finished()
         layout, base_rows, noted = self._read_journal()
         self._file.seek(0)
         sums: list[int] = []
@@ -135,6 +169,16 @@ class Partial:
             raise FileFormatError(f"{self.name} has {rows} whole rows: there is nothing to recover{kept}")
         return replace(layout, records=len(sums)), sums
 
+    def _almost_finished(self) -> tuple[Format, Sequence[int]]:
+        """Return what is in a file that lacks but its name."""
+        try:
+            layout, _ = read_format(self._file, self.name)
+            if layout.has_checksums and not any(findings(self._file, layout)):
+                return layout, stored_checksums(self._file, layout).tolist()
+        except FileFormatError:
+            pass
+        raise FileFormatError(f"{self.name} has no whole record: there is nothing to recover")
+
     def _read_journal(self) -> tuple[Format, int, list[int]]:
         """Return what a record is made of, the rows that the file had before, and the checksums noted."""
         try:
@@ -143,12 +187,10 @@ class Partial:
             layout = replace(as_format(meta), has_checksums=True)
             whole = len(noted) // CHECKSUM.itemsize * CHECKSUM.itemsize
             return layout, int(meta["base_rows"]), np.frombuffer(noted[:whole], CHECKSUM).tolist()
-        except FileNotFoundError:
-            raise FileFormatError(f"{self.name} has no whole record: there is nothing to recover") from None
         except (FaultyMetaError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise FileFormatError(f"{self.journal} is damaged: {error}") from error
 
-    def _rewrite_journal(self, head: dict[str, Any]) -> None:
+    def _rewrite_journal(self, head: bytes) -> None:
         """Write the journal anew, with another first line."""
         sums = b""
         if self._journal is not None:
@@ -156,35 +198,62 @@ class Partial:
             with open(self.journal, "rb") as file:
                 file.readline()
                 sums = file.read()
-        with open(self.journal + ".new", "wb") as file:
-            file.write(encoded(head) + b"\n" + sums)
-        os.replace(self.journal + ".new", self.journal)
+        fresh = self.journal + ".new"
+        with open(fresh, "wb") as file:
+            file.write(head + sums)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.journal)
         self._journal = open(self.journal, "r+b")  # noqa: SIM115
         self._head = head
+
+    def _remove_journal(self) -> None:
+        for name in (self.journal, self.journal + ".new"):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(name)
+
+    def _has_name(self) -> bool:
+        """Return whether the name of the partial file stands for this one."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(self.name), os.fstat(self._file.fileno()))
+        return False
 
 
 def _opened(name: str, anew: bool) -> BinaryIO:
     """Open a file that nobody else writes, as long as it is open."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if anew else 0)
     while True:
-        descriptor = os.open(name, os.O_RDWR | (os.O_CREAT if anew else 0) | getattr(os, "O_BINARY", 0), 0o666)
-        file = os.fdopen(descriptor, "r+b", buffering=0)
+        file = os.fdopen(os.open(name, flags, 0o666), "r+b", buffering=0)
         try:
-            _lock(descriptor)
-            same = os.path.exists(name) and os.path.samestat(os.stat(name), os.fstat(descriptor))
-        except BlockingIOError:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidValueError(f"{name} is in the way: it is no file")
+            _lock(file.fileno(), name)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(name), os.fstat(file.fileno())):  # and has not got its name meanwhile
+                    return file
+        except BaseException:
             file.close()
-            raise FileBusyError(f"another writer is at {name}: wait until it has closed its file") from None
-        if same:  # and has not got its name meanwhile
-            return file
+            raise
         file.close()
 
 
-def _lock(descriptor: int) -> None:
+def _lock(descriptor: int, name: str) -> None:
+    import fcntl
+
     try:
-        import fcntl
-    except ImportError:  # Windows does not let two open it
-        return
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FileBusyError(f"another writer is at {name}: wait until it has closed its file") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _unlock(descriptor: int) -> None:
+    import fcntl
+
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _sync_folder(path: str) -> None:
@@ -195,8 +264,3 @@ def _sync_folder(path: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _remove(name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(name)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import check_range, checked_indices
+from batchup._indices import checked_indices
 from batchup.data_source import ArrayDataSource
-from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.errors import IndexRangeError, InvalidTypeError, InvalidValueError
+from batchup.sampling import BlockShuffleSampler
 from batchup.sampling.order import whole_number
+
+TOLD = 8  # batches that are told at once, as many ahead of those that are read
 
 
 class HyperSequence(ABC):
@@ -30,13 +33,13 @@ class HyperSequence(ABC):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         numbers = self._numbers
+        if not isinstance(index, (int, np.integer)):
+            raise InvalidTypeError(f"batches are read by one int, got {type(index).__name__}")
         try:
-            arrays = self._arrays(numbers.item(index))
-        except (IndexError, TypeError):
-            if not isinstance(index, (int, np.integer)):
-                raise InvalidTypeError(f"batches are read by one int, got {type(index).__name__}") from None
-            check_range(int(index), int(index), len(numbers), "batch")
-            raise
+            number = numbers.item(index)
+        except IndexError:
+            raise IndexRangeError(f"batch {index} is out of range for {len(numbers)} batches") from None
+        arrays = self._arrays(number)
         split = self.no_inputs()
         if split == 1 and len(arrays) == 2:
             return arrays[0], arrays[1]
@@ -44,7 +47,11 @@ class HyperSequence(ABC):
         return inputs[0] if len(inputs) == 1 else inputs, outputs[0] if len(outputs) == 1 else outputs
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return map(self.__getitem__, range(len(self)))
+        for index in range(len(self)):
+            if index % TOLD == 0:
+                ahead = self._numbers[index + TOLD if index else 0 : index + 2 * TOLD]
+                self._tell(ahead)
+            yield self[index]
 
     @abstractmethod
     def no_inputs(self) -> int:
@@ -71,6 +78,38 @@ class HyperSequence(ABC):
     @abstractmethod
     def user_meta(self) -> dict[str, Any]:
         """Return what whoever wrote the file stored with the data."""
+
+    def data_source(self, by: str = "sample", *, as_dict: bool = False, **kwargs: Any) -> ArrayDataSource:
+        """Return a data source over the rows, as they are ordered now.
+
+        Parameters
+        ----------
+        by : {'sample', 'batch'}, default 'sample'
+            What a shuffled order shuffles: all rows; or the native batches, whose rows stay together, which is far
+            faster for small rows, and on slow storage.
+        as_dict : bool, default False
+            Whether batches are dicts, by the `names` of the file.
+        **kwargs
+            As for `ArrayDataSource`. With ``by='batch'``, and for a part of a file, `indices` and `sampler` are given.
+
+        Returns
+        -------
+        ArrayDataSource
+        """
+        if by not in ("sample", "batch"):
+            raise InvalidValueError(f"by must be 'sample' or 'batch', got {by!r}")
+        rows, total = self._chosen_rows(keep_batches=by == "batch"), self._total_rows
+        if rows is not None or by == "batch":
+            for name in ("indices", "sampler"):
+                if name in kwargs:
+                    raise InvalidTypeError(f"{name}= is given by the part of the file, or by='batch': leave it out")
+        if by == "batch":
+            size, repeats = self._native_batch_size, kwargs.pop("repeats", 1)
+            kwargs["sampler"] = BlockShuffleSampler(total, size, window=0, repeats=repeats, indices=rows)
+        elif rows is not None:
+            kwargs["indices"] = rows
+        columns = self._columns
+        return ArrayDataSource(columns if as_dict else list(columns.values()), **kwargs)
 
     def shuffle(self, rng: Any = None) -> None:
         """Put the batches into a random order.
@@ -152,12 +191,31 @@ class HyperSequence(ABC):
 
     @property
     @abstractmethod
-    def _columns(self) -> Mapping[str, Any]:
-        """The rows of the file that the batches come from."""
+    def _columns(self) -> dict[str, Any]:
+        """The columns of the file that the batches come from, by name."""
+
+    @property
+    @abstractmethod
+    def _native_batch_size(self) -> int:
+        """Number of rows that lie together in that file."""
+
+    @property
+    @abstractmethod
+    def _total_rows(self) -> int:
+        """Number of rows in that file."""
+
+    def _chosen_rows(self, keep_batches: bool) -> NDArray[np.intp] | None:
+        """Return the rows of these batches, the short one at the end if they are to stay together; None if all."""
+        numbers = np.sort(self._numbers) if keep_batches else self._numbers
+        return self._row_numbers(numbers)
 
     @abstractmethod
-    def _arrays(self, number: int) -> list[NDArray[Any]]:
-        """Return the inputs and outputs of the batch with this number."""
+    def _arrays(self, number: int, rows: slice | None = None) -> list[NDArray[Any]]:
+        """Return the inputs and outputs of the batch with this number, or some of its rows."""
+
+    @abstractmethod
+    def _tell(self, numbers: NDArray[np.intp]) -> None:
+        """Take note that the batches with these numbers will be read soon."""
 
     @abstractmethod
     def _row_numbers(self, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -190,22 +248,17 @@ class _Child(HyperSequence):
     def user_meta(self) -> dict[str, Any]:
         return self._parent.user_meta()
 
-    def data_source(self, **kwargs: Any) -> ArrayDataSource:
-        """Return a data source over the rows of these batches.
-
-        Parameters
-        ----------
-        **kwargs
-            As for `ArrayDataSource`, but for `indices` and `sampler`.
-        """
-        for name in ("indices", "sampler"):
-            if name in kwargs:
-                raise InvalidTypeError(f"a part of a file has indices of its own: leave out {name}=")
-        return ArrayDataSource(list(self._columns.values()), indices=self._row_numbers(self._numbers), **kwargs)
+    @property
+    def _columns(self) -> dict[str, Any]:
+        return self._parent._columns
 
     @property
-    def _columns(self) -> Mapping[str, Any]:
-        return self._parent._columns
+    def _native_batch_size(self) -> int:
+        return self._parent._native_batch_size
+
+    @property
+    def _total_rows(self) -> int:
+        return self._parent._total_rows
 
 
 class HyperSequenceView(_Child):
@@ -225,8 +278,11 @@ class HyperSequenceView(_Child):
             hyperseq, numbers.copy() if indices is None else numbers[checked_indices(indices, len(numbers))]
         )
 
-    def _arrays(self, number: int) -> list[NDArray[Any]]:
-        return self._parent._arrays(number)
+    def _arrays(self, number: int, rows: slice | None = None) -> list[NDArray[Any]]:
+        return self._parent._arrays(number, rows)
+
+    def _tell(self, numbers: NDArray[np.intp]) -> None:
+        self._parent._tell(numbers)
 
     def _row_numbers(self, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
         return self._parent._row_numbers(numbers)
@@ -248,17 +304,26 @@ class _Rebatched(_Child):
     def batch_size(self) -> int:
         return self._size
 
-    def _arrays(self, number: int) -> list[NDArray[Any]]:
+    def _arrays(self, number: int, rows: slice | None = None) -> list[NDArray[Any]]:
         start, stop = number * self._size, min(self._all, (number + 1) * self._size)
+        if rows is not None:
+            start, stop = start + rows.start, min(stop, start + rows.stop)
         place = int(np.searchsorted(self._ends, start, "right"))
         pieces = []
         while start < stop:
-            end = int(self._ends[place])
-            arrays = self._parent._arrays(int(self._source[place]))
-            first = start - end + len(arrays[0])
-            pieces.append([array[first : first + min(stop, end) - start] for array in arrays])
+            begin, end = int(self._ends[place - 1]) if place else 0, int(self._ends[place])
+            part = None if start == begin and stop >= end else slice(start - begin, min(stop, end) - begin)
+            pieces.append(self._parent._arrays(int(self._source[place]), part))
             start, place = end, place + 1
         return pieces[0] if len(pieces) == 1 else [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def _tell(self, numbers: NDArray[np.intp]) -> None:
+        firsts = np.searchsorted(self._ends, numbers * self._size, "right")
+        lasts = np.searchsorted(self._ends, (numbers + 1) * self._size, "left")
+        places = [np.arange(first, last + 1) for first, last in zip(firsts, lasts, strict=True)]
+        if places:
+            wanted = np.unique(np.concatenate(places))
+            self._parent._tell(self._source[wanted[wanted < len(self._source)]])
 
     def _row_numbers(self, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
         rows = self._parent._row_numbers(self._source)

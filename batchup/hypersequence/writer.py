@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
-import threading
 import warnings
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError, LengthError
+from batchup.hypersequence.block import Block, Summing, check_rows, label
 from batchup.hypersequence.checksums import checksums_of, computed_checksums, findings, stored_checksums
 from batchup.hypersequence.format import (
-    LARGEST_RECORD,
+    LARGEST_META,
     FaultyMetaError,
     Field,
     Format,
     checked_dtype,
+    checked_fields,
     checked_names,
     encoded,
     read_format,
@@ -30,7 +32,6 @@ from batchup.hypersequence.format import (
 from batchup.hypersequence.partial import Partial
 from batchup.sampling.order import whole_number
 
-BLOCK = 8 * 2**20  # bytes of records that are written at once
 BATCH_SIZE = 16
 
 
@@ -73,7 +74,7 @@ class HyperSequenceWriter:
     3 8 {'made by': 'an example'}
     """
 
-    _partial: Partial | None = None
+    _partial: Partial
 
     def __init__(
         self,
@@ -93,20 +94,22 @@ class HyperSequenceWriter:
         self._names = None if names is None else tuple(names)
         self._batch_size = BATCH_SIZE if batch_size is None else int(batch_size)
         self._user_meta: dict[str, Any] = {}
+        self._noted_meta: dict[str, Any] = {}  # the last that could be stored
         self._layout: Format | None = None
+        self._block: Block | None = None
         self._records = self._base_rows = self._filled = 0
         self._sums = array("I")
-        self._views: list[NDArray[Any]] = []
-        self._block = np.empty(0, np.uint8)
+        self._torn = False
         self._process = os.getpid()
-        self._broken: BaseException | None = None
         self._partial = Partial(self._path)
-        if mode == "a" and os.path.exists(self._path):
-            try:
+        try:
+            if mode == "a" and os.path.exists(self._path):
                 self._go_on(batch_size)
-            except BaseException:
-                self._partial.discard()
-                raise
+            else:
+                self._partial.begin()
+        except BaseException:
+            self._partial.leave()
+            raise
 
     def user_meta(self) -> dict[str, Any]:
         """Return the dict that is stored with the data; put into it what JSON can hold."""
@@ -120,7 +123,7 @@ class HyperSequenceWriter:
     @property
     def closed(self) -> bool:
         """Whether nothing more can be written."""
-        return self._partial is None or self._partial.closed
+        return self._partial.closed
 
     def append(self, inputs: Any, outputs: Any = ()) -> None:
         """Add a row.
@@ -136,16 +139,13 @@ class HyperSequenceWriter:
             If the row differs from the first one in that, naming its number. It is left out as a whole.
         """
         self._check_open()
-        row = [np.asarray(values) for values in (*_tuple(inputs), *_tuple(outputs))]
-        layout = self._layout
-        if layout is None:
-            layout = self._begin(row, len(_tuple(inputs)))
-        self._check(row, len(_tuple(inputs)), [values.shape for values in row], "row")
-        if self._filled == self._room:
+        row = (*_tuple(inputs), *_tuple(outputs))
+        block = self._block
+        if block is not None and self._filled == block.room:
             self._flush()
-        record, place = divmod(self._filled, self._batch_size)
-        for view, values in zip(self._views, row, strict=True):
-            view[record, place] = values
+        no_inputs = len(inputs) if isinstance(inputs, tuple) else 1
+        if block is None or no_inputs != block.no_inputs or not block.put(row, self._filled):
+            self._append_slowly(tuple(np.asarray(values) for values in row), no_inputs)
         self._filled += 1
 
     def extend(self, inputs: Any, outputs: Any = (), progress_iter_func: Callable[..., Any] | None = None) -> None:
@@ -173,58 +173,61 @@ class HyperSequenceWriter:
         if not arrays:
             raise InvalidValueError("there must be at least one input or output, got none")
         shapes = [tuple(values.shape[1:]) for values in arrays]
-        if self._layout is None:
-            self._begin(
-                [np.empty(shape, values.dtype) for shape, values in zip(shapes, arrays, strict=True)], no_inputs
-            )
-        self._check(arrays, no_inputs, shapes, "rows from")
+        block = self._block
+        if block is None:
+            block = self._begin([np.empty(shape, v.dtype) for shape, v in zip(shapes, arrays, strict=True)], no_inputs)
+        self._check_rows(arrays, no_inputs, shapes, "rows from")
         length = lengths.pop()
-        pieces: Any = range(0, length, max(1, self._room))
+        pieces: Any = range(0, length, block.room)
         if progress_iter_func is not None:
             pieces = progress_iter_func(pieces, total=len(pieces), leave=False)
         for start in pieces:
-            self._put([np.asarray(values[start : min(length, start + self._room)]) for values in arrays])
+            stop = min(length, start + block.room)
+            rows = [np.asarray(values[start:stop]) for values in arrays]
+            self._check_rows(rows, no_inputs, [part.shape[1:] for part in rows], "rows from")
+            if {len(part) for part in rows} != {stop - start}:
+                raise LengthError(f"rows {start} to {stop} of the arrays were {[len(part) for part in rows]} rows")
+            done = 0
+            while done < stop - start:
+                if self._filled == block.room:
+                    self._flush()
+                count = block.put_rows(rows, done, self._filled)
+                self._filled, done = self._filled + count, done + count
 
     def flush(self) -> None:
-        """Write all whole records, so that they can be recovered."""
+        """Bring all whole records to the disk, so that they can be recovered even after a loss of power."""
         self._check_open()
         self._flush()
+        self._partial.sync()
 
     def close(self) -> None:
         """Write what is left, and give the file its name; if that is done, do nothing.
 
+        If it fails, because the disk is full, say, it may be tried again.
+
         Raises
         ------
-        FileFormatError
-            If something could not be written before: then the file is not finished.
+        TypeError
+            If `user_meta` holds what JSON has not.
+        OSError
+            If something cannot be written.
         """
         if self.closed:
             return
-        if self._broken is not None:
-            self._leave()
-            raise FileFormatError(
-                f"{self._path} is not finished, since not all could be written: {self._broken}; "
-                f"HyperSequenceWriter.recover makes a file of what is whole"
-            )
-        try:
-            self._finish()
-        except BaseException:
-            self._leave()
-            raise
-
-    def _finish(self) -> None:
-        assert self._partial is not None
-        encoded(self._user_meta)
+        self._check_open()
+        if len(encoded(self._user_meta)) > LARGEST_META:
+            raise InvalidValueError(f"user_meta() must have less than {LARGEST_META} bytes as JSON: store it elsewhere")
         self._flush()
         layout, sums = self._layout, array("I", self._sums)
         if layout is None:
             layout = Format((), 0, self._batch_size)
         layout = replace(layout, records=self._records, tail_rows=self._filled, user_meta=self._user_meta)
         if self._filled:
-            tail = b"".join([view[0, : self._filled].tobytes() for view in self._views])
-            sums.extend(checksums_of(memoryview(tail), len(tail)))
-            self._guarded(self._partial.write, memoryview(tail), layout.place(self._records)[0])
-        self._guarded(self._partial.finish, layout, sums)
+            assert self._block is not None
+            tail = self._block.tail(self._filled)
+            sums.extend(checksums_of(tail, len(tail)))
+            self._partial.write(tail, layout.place(self._records)[0])
+        self._partial.finish(layout, sums)
 
     @staticmethod
     def recover(path: str | os.PathLike[str]) -> int:
@@ -238,7 +241,7 @@ class HyperSequenceWriter:
         Returns
         -------
         int
-            Number of rows that the file has.
+            Number of rows that the file has. It takes the place of a file that has the name.
 
         Raises
         ------
@@ -263,127 +266,98 @@ class HyperSequenceWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
+        try:
+            if error is None:
+                self.close()
+        finally:
             self._leave()
 
     def __del__(self) -> None:
-        if not self.closed and self._process == os.getpid():
-            warnings.warn(
-                f"{self!r} was not closed: its file is not finished", ResourceWarning, stacklevel=2, source=self
-            )
+        if hasattr(self, "_partial") and not self.closed:
+            if self._process == os.getpid():
+                warnings.warn(
+                    f"{self!r} was not closed: its file is not finished", ResourceWarning, stacklevel=2, source=self
+                )
             self._leave()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._path!r}: {self.rows} rows>"
 
-    @property
-    def _room(self) -> int:
-        """Number of rows in a block."""
-        return self._batch_size * len(self._views[0])
+    def _append_slowly(self, row: tuple[NDArray[Any], ...], no_inputs: int) -> None:
+        """Append the first row, or one that is not an array yet; or say what is wrong with it."""
+        if self._block is None:
+            self._begin(row, no_inputs)
+        self._check_rows(row, no_inputs, [values.shape for values in row], "row")
+        assert self._block is not None
+        self._block.put(row, self._filled)
 
-    def _begin(self, row: list[NDArray[Any]], no_inputs: int) -> Format:
+    def _begin(self, row: Sequence[NDArray[Any]], no_inputs: int) -> Block:
         """Take the first row as what all others have to be like."""
         names = [f"i{i}" for i in range(no_inputs)] + [f"o{i}" for i in range(len(row) - no_inputs)]
-        fields = []
-        for name, values in zip(names, row, strict=True):
-            try:
+        fields: list[Field] = []
+        try:
+            for name, values in zip(names, row, strict=True):
                 fields.append(Field(name, checked_dtype(values.dtype), tuple(values.shape)))
-            except FaultyMetaError as error:
-                raise InvalidTypeError(f"{_label(len(fields), no_inputs)}: {error}") from None
-        layout = Format(tuple(fields), no_inputs, self._batch_size)
+        except FaultyMetaError as error:
+            raise InvalidTypeError(f"{label(len(fields), no_inputs)}: {error}") from None
+        try:
+            layout = Format(checked_fields(tuple(fields), self._batch_size), no_inputs, self._batch_size)
+        except FaultyMetaError as error:
+            raise InvalidValueError(str(error)) from None
         if self._names is not None:
             layout = replace(layout, names=checked_names(self._names, layout.fields))
         if not layout.row_bytes:
             raise InvalidValueError("a row must have at least one byte, got no array, or empty ones")
-        if layout.record_bytes > LARGEST_RECORD:
-            raise InvalidValueError(
-                f"{self._batch_size} rows have {layout.record_bytes} bytes, and a native batch must have less than 2 "
-                "GiB: take a smaller batch_size"
-            )
         return self._take(layout)
 
-    def _take(self, layout: Format) -> Format:
-        """Make room for a block of records."""
+    def _take(self, layout: Format) -> Block:
+        """Make room for records."""
         self._layout = layout
-        records, size = max(1, BLOCK // layout.record_bytes), layout.record_bytes
-        self._block = np.empty(records * size, np.uint8)
-        for number, field in enumerate(layout.fields):
-            shape = (records, layout.batch_size, *field.shape)
-            strides = (size, *np.empty(shape[1:], field.dtype).strides)
-            offset = layout.layout(number).offset
-            self._views.append(np.ndarray(shape, field.dtype, self._block.data, offset, strides))
-        return layout
+        self._block = Block(layout)
+        return self._block
 
-    def _check(self, arrays: list[Any], no_inputs: int, shapes: list[tuple[int, ...]], what: str) -> None:
+    def _check_rows(self, arrays: Sequence[Any], no_inputs: int, shapes: list[Any], what: str) -> None:
         """Raise unless arrays are like those of the first row."""
         layout = self._layout
         assert layout is not None
+        row = f"{what} {self.rows}"
         if no_inputs != layout.no_inputs or len(arrays) != len(layout.fields):
             raise InvalidValueError(
-                f"{what} {self.rows}: expected {layout.no_inputs} inputs and {len(layout.fields) - layout.no_inputs} "
+                f"{row}: expected {layout.no_inputs} inputs and {len(layout.fields) - layout.no_inputs} "
                 f"outputs, got {no_inputs} and {len(arrays) - no_inputs}"
             )
-        for number, (field, values, shape) in enumerate(zip(layout.fields, arrays, shapes, strict=True)):
-            if values.dtype != field.dtype or shape != field.shape:
-                raise InvalidValueError(
-                    f"{what} {self.rows}: {_label(number, no_inputs)} must be {field}, got {values.dtype} of shape "
-                    f"{shape}"
-                )
-
-    def _put(self, arrays: list[NDArray[Any]]) -> None:
-        """Put rows into the block, and write it whenever it is full."""
-        start, length, size = 0, len(arrays[0]), self._batch_size
-        while start < length:
-            if self._filled == self._room:
-                self._flush()
-            record, place = divmod(self._filled, size)
-            whole = 0 if place else min(length - start, self._room - self._filled) // size
-            count = whole * size or min(length - start, size - place)
-            for view, values in zip(self._views, arrays, strict=True):
-                rows = values[start : start + count]
-                if whole:
-                    view[record : record + whole] = rows.reshape(whole, size, *rows.shape[1:])
-                else:
-                    view[record, place : place + count] = rows
-            self._filled, start = self._filled + count, start + count
+        check_rows(layout.fields, no_inputs, arrays, shapes, row)
 
     def _flush(self) -> None:
-        """Write the whole records of the block, and their checksums meanwhile."""
-        layout = self._layout
+        """Write the whole records of the block; if that fails, it may be done again."""
+        layout, block = self._layout, self._block
         whole = self._filled // self._batch_size
-        if layout is None or not whole:
+        if layout is None or block is None or not whole:
             return
-        assert self._partial is not None
-        size = layout.record_bytes
-        data = self._block[: whole * size].data
-        sums: list[int] = []
-        summing = threading.Thread(target=lambda: sums.extend(checksums_of(data, size)), name="batchup checksums")
-        summing.start()
+        data = block.records(whole)
+        summing = Summing(data, layout.record_bytes)
         try:
-            self._guarded(self._partial.write, data, self._records * size)
+            self._partial.write(data, self._records * layout.record_bytes)
         finally:
-            summing.join()
-        noted = replace(layout, user_meta=self._user_meta)
-        self._guarded(self._partial.note, noted, sums, self._records, self._base_rows)
-        self._sums[self._records :] = array("I", sums)
+            sums = summing.result()
+        self._note(sums)
+        self._torn = True  # an interrupt before all of this is done leaves what can only be recovered
+        self._sums.extend(sums)
         self._records += whole
         self._filled -= whole * self._batch_size
         if self._filled:
-            self._block[:size] = self._block[whole * size : (whole + 1) * size]
+            block.shift(whole)
+        self._torn = False
 
-    def _guarded(self, write: Callable[..., None], *args: Any) -> None:
-        """Write, and remember if that fails: then nothing can be finished any more."""
-        try:
-            write(*args)
-        except BaseException as error:
-            self._broken = error
-            raise
+    def _note(self, sums: Sequence[int], first: int | None = None) -> None:
+        assert self._layout is not None
+        with suppress(InvalidTypeError):  # `close` will say so
+            self._noted_meta = json.loads(encoded(self._user_meta))
+        layout = replace(self._layout, user_meta=self._noted_meta)
+        self._partial.note(layout, sums, self._records if first is None else first, self._base_rows)
 
     def _go_on(self, batch_size: int | None) -> None:
         """Take over the rows of the file that is there."""
-        assert self._partial is not None
         with open(self._path, "rb") as file:
             layout, _ = read_format(file, self._path)
             if batch_size not in (None, layout.batch_size):
@@ -396,47 +370,57 @@ class HyperSequenceWriter:
                 bad = next(findings(file, layout), None)
                 if bad is not None:
                     raise ChecksumError(f"{self._path}: {bad}")
-                self._sums = array("I", stored_checksums(file, layout).tolist())
+                sums = array("I", stored_checksums(file, layout).tolist())
             else:
-                self._sums = array("I", computed_checksums(file, layout))
-            del self._sums[layout.records :]
+                sums = array("I", computed_checksums(file, layout))
+            self._partial.begin()
             self._batch_size, self._user_meta = layout.batch_size, layout.user_meta
             if not layout.fields:
                 return
-            taken = self._take(replace(layout, records=0, tail_rows=0, has_checksums=True))
+            block = self._take(replace(layout, records=0, tail_rows=0, has_checksums=True))
             self._partial.copy_from(file, layout.records * layout.record_bytes)
-            self._records, self._base_rows = layout.records, layout.rows
-            for number, view in enumerate(self._views):
-                field = layout.fields[number]
-                file.seek(layout.layout(number).tail_offset)
-                rows = np.frombuffer(file.read(layout.tail_rows * field.row_bytes), field.dtype)
-                view[0, : layout.tail_rows] = rows.reshape(layout.tail_rows, *field.shape)
-            self._filled = layout.tail_rows
+            self._sums, self._records, self._base_rows = sums[: layout.records], layout.records, layout.rows
+            if layout.tail_rows:
+                tail = [_tail(file, layout, number) for number in range(len(layout.fields))]
+                self._filled = block.put_rows(tail, 0, 0)
             if self._records:
-                self._partial.note(taken, self._sums, 0, self._base_rows)
+                self._note(self._sums, 0)
 
     def _leave(self) -> None:
         """Leave the whole records to be recovered."""
         if self.closed:
             return
-        assert self._partial is not None
-        if self._broken is None:
-            with suppress(OSError, InvalidTypeError):
+        if self._process != os.getpid():  # what was inherited is the parent's to finish
+            self._partial.forget()
+            return
+        try:
+            if not self._torn:
                 self._flush()
-        if self._records * self._batch_size > self._base_rows:
-            self._partial.leave()
-        else:
-            self._partial.discard()
+                if self._records:
+                    self._note([])
+        except OSError:
+            pass  # it was about to be left anyway
+        finally:
+            if self._torn or self._records * self._batch_size > self._base_rows:
+                self._partial.leave()
+            else:
+                self._partial.discard()
 
     def _check_open(self) -> None:
         if self.closed:
             raise InvalidValueError(f"{self!r} is closed; mode='a' adds rows to a file")
-        if self._broken is not None:
-            raise FileFormatError(f"{self!r}: not all could be written before: {self._broken}") from self._broken
+        if self._process != os.getpid():
+            raise InvalidValueError(f"{self!r} was made by another process, which alone may use it")
+        if self._torn:
+            raise FileFormatError(f"{self!r} was interrupted while it wrote: leave it, and recover what is whole")
 
 
-def _label(number: int, no_inputs: int) -> str:
-    return f"input {number}" if number < no_inputs else f"output {number - no_inputs}"
+def _tail(file: BinaryIO, layout: Format, number: int) -> NDArray[Any]:
+    """Return the rows of a field that fill no record."""
+    field = layout.fields[number]
+    file.seek(layout.layout(number).tail_offset)
+    rows = np.frombuffer(file.read(layout.tail_rows * field.row_bytes), field.dtype)
+    return rows.reshape(layout.tail_rows, *field.shape)
 
 
 def _tuple(arrays: Any) -> tuple[Any, ...]:

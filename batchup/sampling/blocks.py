@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup.sampling.classes import checked_subset
 from batchup.sampling.order import Key, Order, whole_number
 from batchup.sampling.passes import PassSampler
 from batchup.sampling.permutation import seeded_permutation
@@ -27,11 +30,13 @@ class BlockShuffleSampler(PassSampler):
         Blocks whose samples are shuffled together; 0 leaves the samples of each block together, and in order.
     repeats : int, default 1
         Number of repetitions in an epoch, -1 for endless ones.
+    indices : array-like of int, optional
+        Draw from these samples only; neighbours are then those that stand together here.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not an integer of at least 1 (length and window: 0).
+        If an argument is not an integer of at least 1 (length and window: 0), or an index cannot be used.
 
     Examples
     --------
@@ -40,18 +45,19 @@ class BlockShuffleSampler(PassSampler):
     [[3, 2, 6, 7], [8, 9, 5, 4], [0, 10, 1, 11]]
     """
 
-    def __init__(self, length: int, block_size: int, window: int, repeats: int = 1) -> None:
+    def __init__(self, length: int, block_size: int, window: int, repeats: int = 1, indices: Any = None) -> None:
         self.length = whole_number(length, "length")
+        self.indices = checked_subset(indices, self.length)
         self.block_size = whole_number(block_size, "block_size", 1)
         self.window = whole_number(window, "window", 0)
-        super().__init__(self.length, repeats)
+        super().__init__(self.length if self.indices is None else len(self.indices), repeats, self.indices)
 
     def _positions(self, order: Order, number: int) -> PassOrder:
         if order is None:
-            return range(self.length)
+            return range(self._num_positions)
         # a generator gives one number, from which all follows; so nothing but the window in use is kept
         key = order if isinstance(order, Key) else Key(int(order.random() * 2**53))
-        return _Windows(self.length, self.block_size, self.window, key, number)
+        return _Windows(self._num_positions, self.block_size, self.window, key, number)
 
 
 class _Windows:
@@ -79,6 +85,8 @@ class _Windows:
 
     def __getitem__(self, places: slice) -> NDArray[np.intp]:
         start, stop = places.start, min(places.stop, self._length)
+        if self._keeps_blocks:
+            return self._whole_blocks(start, stop)
         pieces = [np.empty(0, np.intp)]
         while start < stop:
             window = start // (self._window * self._block_size)
@@ -88,6 +96,20 @@ class _Windows:
             pieces.append(self._of_window(window)[start - begin : stop - begin])
             start += len(pieces[-1])
         return pieces[1] if len(pieces) == 2 else np.concatenate(pieces)
+
+    def _whole_blocks(self, start: int, stop: int) -> NDArray[np.intp]:
+        """Return the samples at places of an order of blocks whose samples keep theirs."""
+        places, size = np.arange(start, stop), self._block_size
+        short = self._short_slot * size  # the place where the short block begins
+        behind = places >= short + self._rest
+        slots, within = np.divmod(np.where(behind, places - self._rest, places), size)
+        in_short = (places >= short) & ~behind
+        if not len(places):
+            return places
+        first, last = int(slots[0]), int(slots[-1])
+        blocks = np.append(self._blocks[first : last + 1], 0)  # the last one stands for the short block
+        samples = blocks[np.minimum(slots - first, len(blocks) - 1)] * size + within
+        return np.where(in_short, self._length - self._rest + places - short, samples)
 
     def _start(self, window: int) -> int:
         """Return the place at which a window begins."""
