@@ -28,7 +28,7 @@ from batchup.sampling import (
     WeightedSubsetSampler,
 )
 
-from . import users
+from . import hsq, users
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ COLUMNS = {
     "int only, scalars": ColumnCase(lambda x, p: users.IntsOnly(x), np.arange(12)),
     "integer array only": ColumnCase(lambda x, p: users.ArraysOnly(x), _CUBES),
     "increasing only": ColumnCase(lambda x, p: users.Increasing(x), _CUBES),
+    ".hsq file": ColumnCase(hsq.column, _FLOATS),
+    ".hsq file, read": ColumnCase(lambda x, p: hsq.column(x, p, use_mmap=False), _CUBES.astype(">i2")),
     "gather": ColumnCase(lambda x, p: users.Gathers(x), _FLOATS),
     "gather with out": ColumnCase(lambda x, p: users.GathersInto(x), _FLOATS),
     "gather with out, returning nothing": ColumnCase(lambda x, p: users.GathersInto(x, returns=False), _CUBES),
@@ -208,6 +210,7 @@ SOURCES = {
     ),
     "dict": SourceCase(lambda: named(11, "a", "b"), 11),
     "dict, indices": SourceCase(lambda: named(11, "a", include_indices=True), 11),
+    ".hsq file": SourceCase(lambda: hsq.source(as_dict=True), 37),
     "a user's, by index": SourceCase(lambda: users.Squares(12), 12),
     "a user's, by index, a subset twice": SourceCase(lambda: users.Squares(12, indices=[3, 4, 5], repeats=2), 6),
     "composite": SourceCase(lambda: CompositeDataSource([numbers(4, repeats=-1), columns(9)]), 9),

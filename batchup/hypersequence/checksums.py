@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup.errors import FileFormatError
 from batchup.hypersequence.format import CHECKSUM, Format
 
 PIECE = 4 * 2**20  # bytes that are read at a time
@@ -44,7 +45,10 @@ def checksums_of(data: memoryview, record_bytes: int) -> list[int]:
 def stored_checksums(file: BinaryIO, layout: Format) -> NDArray[np.uint32]:
     """Return the table of checksums of a file."""
     file.seek(layout.data_bytes)
-    return np.frombuffer(file.read(layout.checksum_bytes), CHECKSUM).astype(np.uint32)
+    table = file.read(layout.checksum_bytes)
+    if len(table) < layout.checksum_bytes:
+        raise FileFormatError("the file has become shorter since it was opened")
+    return np.frombuffer(table, CHECKSUM).astype(np.uint32)
 
 
 def computed_checksums(file: BinaryIO, layout: Format) -> Iterator[int]:

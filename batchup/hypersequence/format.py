@@ -181,7 +181,7 @@ def encoded(meta: dict[str, Any]) -> bytes:
     """Return a meta block as JSON; an error if there is something in it that JSON has not."""
     try:
         return json.dumps(meta, allow_nan=True).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTypeError(f"user_meta() can hold what JSON can (numbers, text, lists, dicts): {error}") from None
 
 

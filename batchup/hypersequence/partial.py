@@ -52,6 +52,7 @@ class Partial:
         self.name = self.path + SUFFIX
         self.journal = self.name + JOURNAL
         self._file = _opened(self.name, anew=not keep)
+        self._fresh = not os.fstat(self._file.fileno()).st_size and not os.path.exists(self.journal)
         self._journal: BinaryIO | None = None
         self._head = b""
         self._lost = False
@@ -143,6 +144,12 @@ class Partial:
         if self._journal is not None:
             self._journal.close()
         self._file.close()
+
+    def give_back(self) -> None:
+        """Leave things as they were before."""
+        if self._fresh:
+            self.discard()
+        self.leave()
 
     def discard(self) -> None:
         """Remove it."""

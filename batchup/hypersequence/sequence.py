@@ -37,7 +37,7 @@ class HyperSequence(ABC):
             raise InvalidTypeError(f"batches are read by one int, got {type(index).__name__}")
         try:
             number = numbers.item(index)
-        except IndexError:
+        except (IndexError, OverflowError):
             raise IndexRangeError(f"batch {index} is out of range for {len(numbers)} batches") from None
         arrays = self._arrays(number)
         split = self.no_inputs()
@@ -315,7 +315,7 @@ class _Rebatched(_Child):
             part = None if start == begin and stop >= end else slice(start - begin, min(stop, end) - begin)
             pieces.append(self._parent._arrays(int(self._source[place]), part))
             start, place = end, place + 1
-        return pieces[0] if len(pieces) == 1 else [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+        return pieces[0] if len(pieces) == 1 else [_joined(parts) for parts in zip(*pieces, strict=True)]
 
     def _tell(self, numbers: NDArray[np.intp]) -> None:
         firsts = np.searchsorted(self._ends, numbers * self._size, "right")
@@ -331,3 +331,8 @@ class _Rebatched(_Child):
 
     def _row_counts(self, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
         return np.minimum(self._all, (numbers + 1) * self._size) - numbers * self._size
+
+
+def _joined(parts: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+    """Join arrays, in the byte order that they have."""
+    return np.concatenate(parts, dtype=parts[0].dtype)

@@ -108,7 +108,7 @@ class HyperSequenceWriter:
             else:
                 self._partial.begin()
         except BaseException:
-            self._partial.leave()
+            self._partial.give_back()
             raise
 
     def user_meta(self) -> dict[str, Any]:
