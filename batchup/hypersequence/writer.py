@@ -398,8 +398,8 @@ class HyperSequenceWriter:
                 self._flush()
                 if self._records:
                     self._note([])
-        except OSError:
-            pass  # it was about to be left anyway
+        except (OSError, ValueError):
+            pass  # it was to be left anyway, or had been in part when it was interrupted
         finally:
             if self._torn or self._records * self._batch_size > self._base_rows:
                 self._partial.leave()

@@ -125,8 +125,6 @@ class _Windows:
             samples = (blocks[:, None] * self._block_size + np.arange(self._block_size)).ravel()
             if short:
                 samples = np.append(samples, np.arange(self._length - self._rest, self._length))
-            if not self._keeps_blocks:
-                samples = samples[self._key.generator(self._number, 2, window).permutation(len(samples))]
-            self._samples = samples
+            self._samples = samples[self._key.generator(self._number, 2, window).permutation(len(samples))]
             self._made = window
         return self._samples

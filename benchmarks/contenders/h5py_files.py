@@ -1,0 +1,57 @@
+"""HDF5 by h5py: contiguous datasets of rows and labels."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from declared import Work
+from files import RowFiles, ToWrite
+from slices import Epoch
+
+from contenders import Closing, Ways
+
+h5py: Any = importlib.import_module("h5py")
+
+
+def sorted_fancy(work: Work, files: RowFiles) -> Closing:
+    """`s = np.sort(perm[i:i+B])`, then `file["rows"][s], file["labels"][s]`: the batch is not put in order again."""
+    path = files.made("rows.h5", lambda path: _write_pieces(path, work, files.pieces()))
+    file = h5py.File(path, "r")
+    rows, labels = file["rows"], file["labels"]
+    rng = np.random.RandomState(1)
+
+    def epoch() -> Iterator[Any]:
+        permutation = rng.permutation(work.rows)
+        for start in range(0, work.rows, work.batch):
+            indices = np.sort(permutation[start : start + work.batch])
+            yield rows[indices], labels[indices]
+
+    return Closing(epoch, file.close)
+
+
+def _write_pieces(path: str, work: Work, pieces: Iterator[Any]) -> None:
+    with h5py.File(path, "w") as file:
+        rows = file.create_dataset("rows", (work.rows, *work.shape), work.dtype)
+        labels = file.create_dataset("labels", (work.rows,), np.int64)
+        start = 0
+        for some_rows, some_labels in pieces:
+            stop = start + len(some_rows)
+            rows[start:stop], labels[start:stop] = some_rows, some_labels
+            start = stop
+
+
+def written(_: Work, to: ToWrite) -> Epoch:
+    """`file.create_dataset("rows", data=X)`, the same for the labels, fsync."""
+
+    def write(path: str) -> None:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("rows", data=to.rows)
+            file.create_dataset("labels", data=to.labels)
+
+    return to.written("h5", write)
+
+
+WAYS: Ways = {"file": {"h5py": sorted_fancy}, "write": {"h5py": written}}

@@ -1,0 +1,94 @@
+"""W2: rows in files, read in shuffled batches, warm and cold, and written."""
+
+from __future__ import annotations
+
+from declared import Bench, Case, Target, Work
+
+TELLS = (
+    "The consumer lets go of each batch at once and touches nothing in it. A row has an int64 label: of flat files it "
+    "lies in memory, of the others in the file. *preadv* reads the same rows in sequence. "
+)
+WARM_NOTE = TELLS + "The rows lie in the page cache. Views are not read at all."
+COLD_NOTE = TELLS + (
+    "Nothing lies in the page cache; the rows take 4 GB, so that no turn comes upon much of what it has read. *random "
+    "reads* are as many bytes as a row, at least 4 KiB, at random pages. Drawing an order and starting workers, which "
+    "cannot stay since what they have mapped could not be put out, is charged to the 2 s."
+)
+
+FLAT, HSQ, BY_BATCH = "batchup, flat map", "batchup, .hsq by sample", "batchup, .hsq by batch"
+STREAM, NATIVE, THEIRS = "batchup, flat map, RandomState", "batchup, native batches", "hypersequence 0.10"
+TORCH, LIMIT, RANDOM = "torch DataLoader", "preadv", "random reads"
+COLD = ("ours", "torch", "hypersequence")
+WARM = (*COLD, "h5py")
+WARM_LARGE = (*WARM, "ffcv", "grain", "webdataset")
+WRITERS = ("ours", "hypersequence", "h5py")
+
+
+def _large(kind: str, rows: int) -> Work:
+    return Work(kind, rows, 64, (96, 96, 3), "uint8")
+
+
+def _small(kind: str, rows: int) -> Work:
+    return Work(kind, rows, 256, (200,), "float32")
+
+
+def _case(work: Work, *targets: Target) -> Case:
+    size = f"{work.row_bytes:,} B rows, n = {work.rows:,}"
+    return Case(size if work.kind == "write" else f"{size}, B = {work.batch}", work, targets)
+
+
+def _reading(name: str, title: str, case: Case, environments: tuple[str, ...]) -> Bench:
+    limits, note = ((LIMIT, RANDOM), COLD_NOTE) if case.work.cold else ((LIMIT,), WARM_NOTE)
+    return Bench(name, title, limits, (case,), note, shows_rate=True, main=FLAT, environments=environments)
+
+
+def _writing(work: Work) -> Case:
+    appending = Target("batchup, append", 1, "hypersequence 0.10, append")
+    return _case(work, Target("batchup, extend", 0.8, "tofile"), appending)
+
+
+W2A = _case(
+    _large("file", 54_400),
+    Target(FLAT, 0.60, LIMIT),
+    Target(HSQ, 0.45, LIMIT),
+    Target(FLAT, 3, TORCH),
+    Target(HSQ, 2, TORCH),
+    Target(NATIVE, 1, THEIRS),
+    Target(FLAT, 1.3, "FFCV"),
+)
+W2B = _case(
+    _large("file_cold", 153_600),
+    Target(FLAT, 0.70, LIMIT),
+    Target(STREAM, 0.70, LIMIT),
+    Target(FLAT, 100, "np.memmap"),
+)
+W2C = _case(
+    _small("file", 1_024_000),
+    Target(FLAT, 0.30, LIMIT),
+    Target(HSQ, 0.18, LIMIT),
+    Target(BY_BATCH, 0.85, LIMIT),
+    Target(NATIVE, 1, THEIRS),
+)
+W2D = _case(
+    _small("file_cold", 5_120_000),
+    Target(FLAT, 0.9, RANDOM),
+    Target(HSQ, 0.9, RANDOM),
+    Target(BY_BATCH, 0.7, LIMIT),
+)
+BENCHES = (
+    _reading("w2a", "27 KB rows in a file, warm, shuffled", W2A, WARM_LARGE),
+    _reading("w2b", "27 KB rows in a file, cold, shuffled", W2B, COLD),
+    _reading("w2c", "800 B rows in a file, warm, shuffled", W2C, WARM),
+    _reading("w2d", "800 B rows in a file, cold, shuffled", W2D, COLD),
+    Bench(
+        "w2w",
+        "Writing rows",
+        ("tofile",),
+        (_writing(_large("write", 19_200)), _writing(_small("write", 256_000))),
+        "Files are written anew, and each is on the disk when its time ends; the one before is removed outside of it.",
+        unit="file",
+        shows_rate=True,
+        main="batchup, extend",
+        environments=WRITERS,
+    ),
+)
