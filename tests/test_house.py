@@ -187,6 +187,9 @@ def public_objects() -> dict[str, Any]:
             if not inspect.isclass(value) or issubclass(value, (tuple, BaseException)):
                 continue
             for method, _ in inspect.getmembers(value):
+                owner = next(base for base in value.__mro__ if method in vars(base))
+                if not owner.__module__.startswith("batchup"):
+                    continue
                 if not method.startswith("_") and f"\n{method} : " not in str(inspect.getdoc(value)):
                     found[f"{room.__name__}.{name}.{method}"] = inspect.getattr_static(value, method)
     return found

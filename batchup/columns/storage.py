@@ -15,7 +15,7 @@ from batchup.columns.files import OpenFile
 from batchup.columns.readahead import Place, Readahead
 from batchup.errors import InvalidValueError, UnsupportedError
 
-RESIDENT = 2**30  # bytes of a mapping that may count as memory of this process, before its pages are let go of
+RESIDENT = 2 * 2**30  # bytes of a mapping that may count as memory of this process, before its pages are let go of
 LOOK = 32 * 2**20  # bytes to be touched until it is looked how many they have become
 AROUND = 64 * 1024  # bytes that the kernel maps around a page that is touched, and often more
 

@@ -96,7 +96,7 @@ class HyperSequenceWriter:
         self._user_meta: dict[str, Any] = {}
         self._noted_meta: dict[str, Any] = {}  # the last that could be stored
         self._layout: Format | None = None
-        self._block: Block | None = None
+        self._block: Block | None = None  # where rows go; none before the first, and when nothing can be written
         self._records = self._base_rows = self._filled = 0
         self._sums = array("I")
         self._torn = False
@@ -138,11 +138,12 @@ class HyperSequenceWriter:
         ValueError
             If the row differs from the first one in that, naming its number. It is left out as a whole.
         """
-        self._check_open()
-        row = (*_tuple(inputs), *_tuple(outputs))
         block = self._block
-        if block is not None and self._filled == block.room:
+        if block is None:
+            self._check_open()
+        elif self._filled == block.room:
             self._flush()
+        row = _tuple(inputs) + _tuple(outputs)
         no_inputs = len(inputs) if isinstance(inputs, tuple) else 1
         if block is None or no_inputs != block.no_inputs or not block.put(row, self._filled):
             self._append_slowly(tuple(np.asarray(values) for values in row), no_inputs)
@@ -228,6 +229,7 @@ class HyperSequenceWriter:
             sums.extend(checksums_of(tail, len(tail)))
             self._partial.write(tail, layout.place(self._records)[0])
         self._partial.finish(layout, sums)
+        self._block = None
 
     @staticmethod
     def recover(path: str | os.PathLike[str]) -> int:
@@ -334,6 +336,7 @@ class HyperSequenceWriter:
         whole = self._filled // self._batch_size
         if layout is None or block is None or not whole:
             return
+        self._check_open()
         data = block.records(whole)
         summing = Summing(data, layout.record_bytes)
         try:
@@ -341,13 +344,16 @@ class HyperSequenceWriter:
         finally:
             sums = summing.result()
         self._note(sums)
-        self._torn = True  # an interrupt before all of this is done leaves what can only be recovered
+        self._block, self._torn = (
+            None,
+            True,
+        )  # an interrupt in what follows leaves only what can be recovered
         self._sums.extend(sums)
         self._records += whole
         self._filled -= whole * self._batch_size
         if self._filled:
             block.shift(whole)
-        self._torn = False
+        self._block, self._torn = block, False
 
     def _note(self, sums: Sequence[int], first: int | None = None) -> None:
         assert self._layout is not None
@@ -401,6 +407,7 @@ class HyperSequenceWriter:
         except (OSError, ValueError):
             pass  # it was to be left anyway, or had been in part when it was interrupted
         finally:
+            self._block = None
             if self._torn or self._records * self._batch_size > self._base_rows:
                 self._partial.leave()
             else:
