@@ -344,10 +344,8 @@ class HyperSequenceWriter:
         finally:
             sums = summing.result()
         self._note(sums)
-        self._block, self._torn = (
-            None,
-            True,
-        )  # an interrupt in what follows leaves only what can be recovered
+        self._torn = True  # an interrupt in what follows leaves only what can be recovered
+        self._block = None
         self._sums.extend(sums)
         self._records += whole
         self._filled -= whole * self._batch_size

@@ -65,13 +65,14 @@ class Crew:
         self._start_method = start_method
         self._bell: SimpleQueue[bool] = SimpleQueue()
         self._foremen: list[Foreman] = []
+        self._dealer = threading.Thread(target=self._deal, name="batchup dealer", daemon=True)
         self._nursery = Nursery(start_method, self.arena.descriptor, self._end_known)
         _ALL.add(self)
         try:
             self._foremen += [Foreman(self, number) for number in range(count)]
             for foreman in self._foremen:
                 foreman.thread.start()
-            threading.Thread(target=self._deal, name="batchup dealer", daemon=True).start()
+            self._dealer.start()
         except BaseException:
             self.close()
             raise
@@ -221,6 +222,8 @@ class Crew:
             if foreman.thread.is_alive() and foreman.thread is not threading.current_thread():
                 foreman.thread.join(FAREWELL)
             foreman.close()
+        if self._dealer.is_alive() and self._dealer is not threading.current_thread():
+            self._dealer.join(FAREWELL)
         with self.lock:
             for _, file in self.sources.values():
                 if file is not None:

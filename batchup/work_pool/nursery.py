@@ -55,7 +55,6 @@ class Nursery:
         self._sending = threading.Lock()
         self._pipe, theirs = Pipe()
         self._begun: Future[Wait] = Future()
-        self._ended = threading.Event()
         if start_method == "fork":
             self._begun.set_result(_forked(theirs.fileno(), arena, self._pipe.fileno()))
         begin = partial(_begun, theirs.fileno(), arena, start_method == "spawn")
@@ -103,7 +102,7 @@ class Nursery:
         """End all workers."""
         self._dismiss()
         if threading.current_thread() is not self._thread:
-            self._ended.wait(_FAREWELL)
+            self._thread.join(_FAREWELL)
         with contextlib.suppress(OSError):
             self._pipe.close()
 
@@ -123,7 +122,6 @@ class Nursery:
             theirs.close()
         self._listen()
         self._begun.result()()
-        self._ended.set()
 
     def _listen(self) -> None:
         pipe = self._pipe
