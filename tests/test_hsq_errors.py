@@ -728,3 +728,29 @@ def test_keras_sequence_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
         hs.KerasSequence  # noqa: B018
     with pytest.raises(AttributeError, match="no_such"):
         hs.no_such  # noqa: B018
+
+
+def test_a_name_that_is_not_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the file does not get its name at the very end, closing may be tried again, and what is whole recovered."""
+
+    def refused(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "a.hsq"
+    for again in (True, False):
+        writer = hs.HyperSequenceWriter(path, 4)
+        writer.extend(*map(of, numbered(18)))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", refused)
+            with pytest.raises(PermissionError):
+                writer.close()
+        if again:
+            writer.close()
+            opens_with(path, numbered(18), 4)
+            path.unlink()
+        else:
+            with pytest.raises(KeyError), writer:
+                raise KeyError
+            assert hs.HyperSequenceWriter.recover(path) == 16
+            opens_with(path, numbered(16), 4)
+    assert beside(path) == set()

@@ -214,7 +214,15 @@ class Partial:
         self._journal = open(self.journal, "r+b")  # noqa: SIM115
         self._head = head
 
+    @property
+    def journaled(self) -> bool:
+        """Whether there is a journal."""
+        return self._journal is not None
+
     def _remove_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
         for name in (self.journal, self.journal + ".new"):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(name)

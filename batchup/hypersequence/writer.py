@@ -19,7 +19,6 @@ from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, Inv
 from batchup.hypersequence.block import Block, Summing, check_rows, label
 from batchup.hypersequence.checksums import checksums_of, computed_checksums, findings, stored_checksums
 from batchup.hypersequence.format import (
-    LARGEST_META,
     FaultyMetaError,
     Field,
     Format,
@@ -216,8 +215,6 @@ class HyperSequenceWriter:
         if self.closed:
             return
         self._check_open()
-        if len(encoded(self._user_meta)) > LARGEST_META:
-            raise InvalidValueError(f"user_meta() must have less than {LARGEST_META} bytes as JSON: store it elsewhere")
         self._flush()
         layout, sums = self._layout, array("I", self._sums)
         if layout is None:
@@ -233,7 +230,7 @@ class HyperSequenceWriter:
 
     @staticmethod
     def recover(path: str | os.PathLike[str]) -> int:
-        """Finish a file whose writer did not: with all the records that are whole.
+        """Finish a file whose writer did not: with all the records that are whole. It replaces a file of that name.
 
         Parameters
         ----------
@@ -243,7 +240,7 @@ class HyperSequenceWriter:
         Returns
         -------
         int
-            Number of rows that the file has. It takes the place of a file that has the name.
+            Number of rows that the file has.
 
         Raises
         ------
@@ -358,6 +355,8 @@ class HyperSequenceWriter:
         with suppress(InvalidTypeError):  # `close` will say so
             self._noted_meta = json.loads(encoded(self._user_meta))
         layout = replace(self._layout, user_meta=self._noted_meta)
+        if not self._partial.journaled:  # it was about to be finished, and that failed
+            self._partial.note(layout, self._sums, 0, self._base_rows)
         self._partial.note(layout, sums, self._records if first is None else first, self._base_rows)
 
     def _go_on(self, batch_size: int | None) -> None:
