@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,4 +129,4 @@ def ranges(starts: NDArray[np.int64], size: int) -> list[Place]:
     return list(zip(ordered[first].tolist(), (ordered[last] - ordered[first] + size).tolist(), strict=True))
 
 
-_helper: Any = _Helper()
+_helper = _Helper()

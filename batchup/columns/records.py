@@ -168,11 +168,9 @@ class RecordColumn:
 
     def fresh(self, indices: Indices) -> NDArray[Any]:
         """Return the samples at `indices` in fresh memory, by fancy indexing."""
-        found = (
-            None
-            if isinstance(indices, slice) or not len(indices) or not self._layout.row_bytes
-            else self._cells(indices)
-        )
+        if isinstance(indices, slice) or not len(indices) or not self._layout.row_bytes:
+            return self.gather(indices)
+        found = self._cells(indices)
         return self.gather(indices) if found is None else found
 
     def view(self, indices: slice) -> NDArray[Any]:

@@ -44,15 +44,13 @@ class Block:
             strides = (layout.record_bytes, *field.strides)
             offset = layout.layout(number).offset
             self._views.append(np.ndarray(shape, field.dtype, self._bytes.data, offset, strides))
-        self._expected = [
-            (view, field.dtype, field.shape) for view, field in zip(self._views, layout.fields, strict=True)
-        ]
+        self._expected = [(field.dtype, field.shape) for field in layout.fields]
 
     def put(self, row: tuple[Any, ...], place: int) -> bool:
         """Put a row into its place; return False if it is not like the others, or not made of arrays."""
         if len(row) != len(self._expected):
             return False
-        for values, (_, dtype, shape) in zip(row, self._expected, strict=True):
+        for values, (dtype, shape) in zip(row, self._expected, strict=True):
             if not (isinstance(values, (np.ndarray, np.generic)) and values.dtype == dtype and values.shape == shape):
                 return False
         record, within = divmod(place, self._size)
