@@ -8,6 +8,10 @@ from typing import Any
 
 from batchup.errors import StateError
 
+# Ctrl-C that comes at the very moment when a thread begins to wait does not wake it; so it looks up every so many
+# seconds
+ATTENTIVE = 0.5
+
 
 class Ticket:
     """The result of a piece of work that somebody else does."""
@@ -37,8 +41,9 @@ class Ticket:
 
     def wait(self, seconds: float = -1) -> bool:
         """Wait until the work is done, for so many seconds at most; return whether it is."""
-        if not self._open.acquire(timeout=seconds):
-            return False
+        while not self._open.acquire(timeout=ATTENTIVE if seconds < 0 else seconds):
+            if seconds >= 0:
+                return False
         self._open.release()
         return True
 
