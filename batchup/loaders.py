@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from batchup._numbers import whole_number
 from batchup._repr import Represented
 from batchup.data_source import AbstractDataSource, BatchIterator, IteratorDataSource, coerce_data_source
 from batchup.data_source.door import OURS, OwnDataSource
 from batchup.data_source.passes import Pass, as_pass
 from batchup.data_source.states import parsed
 from batchup.errors import InvalidTypeError, InvalidValueError, StateError
-from batchup.sampling.order import Shuffle, whole_number
+from batchup.sampling.order import Shuffle
 from batchup.work_pool import AbstractWorkerPool, WorkerThreadPool
 from batchup.work_pool.pace import Buffer
 

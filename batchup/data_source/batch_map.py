@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._numbers import whole_number
 from batchup.data_source.batch_iterator import BatchIterator
 from batchup.data_source.batches import call, length, without_padding
 from batchup.data_source.joining import JoinedArrays
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.sampling.order import whole_number
 
 _MOST_BATCHES = 1000  # what is set aside on the word of a caller, who may mean "all"
 

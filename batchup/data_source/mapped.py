@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from batchup._numbers import whole_number
 from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.ahead import Reading
 from batchup.data_source.batches import call, checked_result, length, name_of, stack_samples, take_sample, trim
@@ -17,7 +18,7 @@ from batchup.data_source.tolerance import BadSamplesError
 from batchup.data_source.wrapped import WrappedSource
 from batchup.errors import InvalidTypeError
 from batchup.sampling.chunks import batch_count, branch, first_leaf
-from batchup.sampling.order import Key, whole_number
+from batchup.sampling.order import Key
 
 _MAP = 0x6D6170  # sets the keys of mapped functions apart from those of orders
 

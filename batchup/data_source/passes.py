@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from batchup._numbers import whole_number
 from batchup.data_source.buffers import Memory
 from batchup.data_source.clock import Clock
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.sampling.order import Key, Order, as_order, whole_number
+from batchup.sampling.order import Key, Order, as_order
 
 SMALL = 100 * 1024  # bytes; batches of up to so many are read together ...
 AHEAD = 256 * 1024  # ... so many at a time

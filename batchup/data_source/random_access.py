@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from batchup._indices import checked_indices
+from batchup._numbers import whole_number
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.batches import merged
 from batchup.data_source.passes import Pass
@@ -16,7 +17,7 @@ from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 from batchup.sampling import AbstractSampler, StandardSampler, SubsetSampler
 from batchup.sampling.chunks import IndexChunk
-from batchup.sampling.order import Key, whole_number
+from batchup.sampling.order import Key
 from batchup.sampling.streams import ForeignStream, IndexStream
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import checked_indices
+from batchup._numbers import whole_number
 from batchup.data_source import ArrayDataSource
 from batchup.errors import IndexRangeError, InvalidTypeError, InvalidValueError
 from batchup.sampling import BlockShuffleSampler
-from batchup.sampling.order import whole_number
 
 TOLD = 8  # batches that are told at once, as many ahead of those that are read
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import check_range, checked_indices, integer_array
+from batchup._numbers import whole_number
 from batchup._repr import Represented
 from batchup.errors import UnsupportedError
 from batchup.sampling.chunks import IndexChunk
-from batchup.sampling.order import Key, Order, as_order, whole_number
+from batchup.sampling.order import Key, Order, as_order
 from batchup.sampling.streams import ForeignStream, IndexStream, index_batches
 
 

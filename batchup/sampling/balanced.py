@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._numbers import whole_number
 from batchup.errors import InvalidValueError, LengthError, UnsupportedError
 from batchup.sampling.abstract import StreamSampler, map_positions
 from batchup.sampling.chunks import IndexChunk
 from batchup.sampling.classes import checked_classes, checked_subset
-from batchup.sampling.order import Generator, Key, Order, whole_number
+from batchup.sampling.order import Generator, Key, Order
 from batchup.sampling.streams import IndexStream
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._numbers import whole_number
 from batchup.sampling.classes import checked_subset
-from batchup.sampling.order import Key, Order, whole_number
+from batchup.sampling.order import Key, Order
 from batchup.sampling.passes import PassSampler
 from batchup.sampling.permutation import seeded_permutation
 from batchup.sampling.streams import PassOrder

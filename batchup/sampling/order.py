@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup._numbers import whole_number
+from batchup.errors import InvalidTypeError
 
 Generator: TypeAlias = "np.random.RandomState | np.random.Generator"
 Shuffle: TypeAlias = "bool | int | np.random.RandomState | np.random.Generator | None"
@@ -68,15 +69,6 @@ def as_order(shuffle: Any, epoch: int = 0) -> Order:
         "shuffle must be None, a bool, an int seed, a numpy.random.RandomState or a numpy.random.Generator, "
         f"got {type(shuffle).__name__}"
     )
-
-
-def whole_number(value: Any, what: str, least: int = 0) -> int:
-    """Return `value` as an int; an error unless it is an integer (not a bool) of at least `least`."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise InvalidTypeError(f"{what} must be an integer, got {value!r}")
-    if not isinstance(value, numbers.Integral) or value < least:
-        raise InvalidValueError(f"{what} must be an integer of at least {least}, got {value!r}")
-    return int(value)
 
 
 def raw_state(generator: Generator) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._numbers import whole_number
 from batchup.errors import IndexRangeError, InvalidValueError
 from batchup.sampling.abstract import StreamSampler, check_subset, map_positions
-from batchup.sampling.order import Key, Order, whole_number
+from batchup.sampling.order import Key, Order
 from batchup.sampling.streams import PassOrder, PassStream
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._numbers import whole_number
 from batchup.errors import InvalidValueError, LengthError
 from batchup.sampling.classes import checked_classes
-from batchup.sampling.order import Key, as_order, whole_number
+from batchup.sampling.order import Key, as_order
 from batchup.sampling.stratified import StratifiedSampler
 
 Parts = list[NDArray[np.intp]]

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import integer_array
+from batchup._numbers import whole_number
 from batchup.sampling.classes import frozen
-from batchup.sampling.order import Key, Order, whole_number
+from batchup.sampling.order import Key, Order
 from batchup.sampling.passes import PassSampler
 from batchup.sampling.permutation import seeded_permutation
 from batchup.sampling.streams import PassOrder

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from batchup._numbers import whole_number
 from batchup._repr import Represented
 from batchup.data_source.passes import Pass
 from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import StateError
-from batchup.sampling.order import whole_number
 from batchup.work_pool.pace import Pace
 from batchup.work_pool.tickets import Ticket
 from batchup.work_pool.work_stream import WorkStream

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from batchup._numbers import whole_number
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.sampling.order import whole_number
 from batchup.work_pool.chunks import Figures
 
 MOST_AHEAD = 256  # batches, however many bytes there are for them

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from batchup._numbers import whole_number
 from batchup.data_source.passes import Pass
 from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import UnsupportedError
-from batchup.sampling.order import Key, whole_number
+from batchup.sampling.order import Key
 from batchup.work_pool.abstract import AbstractWorkerPool, Reader
 from batchup.work_pool.crew import Crew
 from batchup.work_pool.nursery import check_start_method

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from batchup._numbers import whole_number
 from batchup.errors import InvalidTypeError
-from batchup.sampling.order import whole_number
 from batchup.work_pool.tickets import Ticket
 
 
