@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,14 +12,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from batchup.errors import FileBusyError, FileFormatError, InvalidValueError, UnsupportedError
+from batchup._files import PARTIAL, is_named, keep_permissions, opened_alone, sync_folder, unlock, write_all
+from batchup.errors import FileFormatError, InvalidValueError, UnsupportedError
 from batchup.hypersequence.checksums import findings, stored_checksums
 from batchup.hypersequence.format import CHECKSUM, FaultyMetaError, Format, as_format, encoded, read_format
 
-SUFFIX = ".partial"
 JOURNAL = ".journal"  # of the partial file
 COPIED = 64 * 2**20  # bytes that are copied at a time
-_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system
 
 
 class Partial:
@@ -49,9 +46,9 @@ class Partial:
         self.path = os.path.realpath(path)
         if os.path.exists(self.path) and not os.path.isfile(self.path):
             raise InvalidValueError(f"{path} is a folder or a device: name a file")
-        self.name = self.path + SUFFIX
+        self.name = self.path + PARTIAL
         self.journal = self.name + JOURNAL
-        self._file = _opened(self.name, anew=not keep)
+        self._file = opened_alone(self.name, anew=not keep)
         self._fresh = not os.fstat(self._file.fileno()).st_size and not os.path.exists(self.journal)
         self._journal: BinaryIO | None = None
         self._head = b""
@@ -69,13 +66,7 @@ class Partial:
 
     def write(self, data: memoryview, start: int) -> None:
         """Write bytes from a place on."""
-        descriptor, begin = self._file.fileno(), start
-        while data:
-            written = os.pwrite(descriptor, data, start)
-            data, start = data[written:], start + written
-        if hasattr(os, "posix_fadvise"):
-            # has the kernel begin now to bring them to the disk, which else it does at the end, when it is waited for
-            os.posix_fadvise(descriptor, begin, start - begin, os.POSIX_FADV_DONTNEED)
+        write_all(self._file.fileno(), data, start)
 
     def note(self, layout: Format, sums: Sequence[int], first: int, base_rows: int) -> None:
         """Write into the journal the checksums of records that have been written, from the `first` one on."""
@@ -93,7 +84,7 @@ class Partial:
         os.fsync(self._file.fileno())
         if self._journal is not None:
             os.fsync(self._journal.fileno())
-        _sync_folder(self.path)
+        sync_folder(self.path)
 
     def copy_from(self, source: BinaryIO, size: int) -> None:
         """Copy the first bytes of another file; where the file system can, it shares them."""
@@ -119,8 +110,7 @@ class Partial:
         end = np.array(sums, CHECKSUM).tobytes() + layout.end()
         self.write(memoryview(end), layout.data_bytes)
         self._file.truncate(layout.data_bytes + len(end))
-        with contextlib.suppress(OSError):  # the permissions of the file that it replaces
-            os.fchmod(self._file.fileno(), os.stat(self.path).st_mode & 0o777)
+        keep_permissions(self._file.fileno(), self.path)
         try:
             os.fsync(self._file.fileno())
         except OSError:
@@ -130,13 +120,13 @@ class Partial:
             raise FileFormatError(f"{self.name} has been removed or replaced by somebody: it cannot be finished")
         self._remove_journal()
         os.replace(self.name, self.path)
-        _sync_folder(self.path)
+        sync_folder(self.path)
         self.leave()
 
     def leave(self) -> None:
         """Leave it as it is, to others."""
         if not self._file.closed:
-            _unlock(self._file.fileno())
+            unlock(self._file.fileno())
         self.forget()
 
     def forget(self) -> None:
@@ -229,53 +219,4 @@ class Partial:
 
     def _has_name(self) -> bool:
         """Return whether the name of the partial file stands for this one."""
-        with contextlib.suppress(FileNotFoundError):
-            return os.path.samestat(os.stat(self.name), os.fstat(self._file.fileno()))
-        return False
-
-
-def _opened(name: str, anew: bool) -> BinaryIO:
-    """Open a file that nobody else writes, as long as it is open."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if anew else 0)
-    while True:
-        file = os.fdopen(os.open(name, flags, 0o666), "r+b", buffering=0)
-        try:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InvalidValueError(f"{name} is in the way: it is no file")
-            _lock(file.fileno(), name)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(name), os.fstat(file.fileno())):  # and has not got its name meanwhile
-                    return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-
-
-def _lock(descriptor: int, name: str) -> None:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise FileBusyError(f"another writer is at {name}: wait until it has closed its file") from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-
-
-def _unlock(descriptor: int) -> None:
-    import fcntl
-
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _sync_folder(path: str) -> None:
-    """See to it that the name of a file is on the disk."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        return is_named(self._file.fileno(), self.name)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._numbers import whole_number
 from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError, LengthError
 from batchup.hypersequence.block import Block, Summing, check_rows, label
 from batchup.hypersequence.checksums import checksums_of, computed_checksums, findings, stored_checksums
@@ -29,7 +30,6 @@ from batchup.hypersequence.format import (
     read_format,
 )
 from batchup.hypersequence.partial import Partial
-from batchup.sampling.order import whole_number
 
 BATCH_SIZE = 16
 

@@ -1,0 +1,93 @@
+"""Files that one writes alone, and that are on the disk when that is said."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import BinaryIO
+
+from batchup.errors import FileBusyError, InvalidValueError
+
+PARTIAL = ".partial"  # behind the name that a file will have
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system
+
+
+def opened_alone(name: str, anew: bool) -> BinaryIO:
+    """Open a file that nobody else writes, as long as it is open; `anew` makes it if it is not there.
+
+    Raises
+    ------
+    FileBusyError
+        If somebody else has it open so.
+    InvalidValueError
+        If it is no file.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if anew else 0)
+    while True:
+        file = os.fdopen(os.open(name, flags, 0o666), "r+b", buffering=0)
+        try:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidValueError(f"{name} is in the way: it is no file")
+            _lock(file.fileno(), name)
+            if is_named(file.fileno(), name):  # and has not got another one meanwhile
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _lock(descriptor: int, name: str) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FileBusyError(f"another writer is at {name}: wait until it has closed its file") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def unlock(descriptor: int) -> None:
+    """Let others open it: forked processes may have it open, too."""
+    import fcntl
+
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def sync_folder(path: str) -> None:
+    """See to it that the name of a file is on the disk, as far as that can be."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def is_named(descriptor: int, name: str) -> bool:
+    """Return whether a name stands for an open file."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(name), os.fstat(descriptor))
+    return False
+
+
+def write_all(descriptor: int, data: memoryview, start: int) -> None:
+    """Write bytes to a file from a place on."""
+    begin = start
+    while data:
+        written = os.pwrite(descriptor, data, start)
+        data, start = data[written:], start + written
+    if hasattr(os, "posix_fadvise"):
+        # has the kernel begin now to bring them to the disk, which else it does at the end, when it is waited for
+        os.posix_fadvise(descriptor, begin, start - begin, os.POSIX_FADV_DONTNEED)
+
+
+def keep_permissions(descriptor: int, path: str) -> None:
+    """Give an open file the permissions of the one that it will replace, if there is one."""
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, os.stat(path).st_mode & 0o777)
