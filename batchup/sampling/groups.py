@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import integer_array
+from batchup._numbers import whole_number
 from batchup.errors import InvalidValueError
 from batchup.sampling.abstract import StreamSampler, check_subset, map_positions
+from batchup.sampling.buckets import least_padding
 from batchup.sampling.classes import checked_classes, checked_subset
 from batchup.sampling.listed import ListedStream
-from batchup.sampling.order import Key, Order, whole_number
+from batchup.sampling.order import Key, Order
 
 Listed = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -127,7 +129,7 @@ class BucketSampler(_ListingSampler):
     max_tokens : int, optional
         What the longest sequence of a batch, times their number, may come to.
     num_buckets : int, default 50
-        Number of buckets; their edges are quantiles of the lengths.
+        Number of buckets; their edges are those with which the least is to be padded.
     bucket_edges : array-like of int, optional
         The longest length of each bucket but the last, ascending; instead of `num_buckets`.
     indices : array-like of int, optional
@@ -178,19 +180,19 @@ class BucketSampler(_ListingSampler):
             )
 
     def _sort_into_buckets(self) -> None:
-        if self.bucket_edges is None:
-            edges = np.quantile(self._of, np.linspace(0, 1, self.num_buckets + 1)[1:-1]) if len(self._of) else []
-            edges = np.unique(np.ceil(edges))
-        else:
-            edges = self.bucket_edges
-            if (np.diff(edges) <= 0).any():
-                raise InvalidValueError(f"bucket_edges must ascend, got {edges.tolist()}")
+        edges = self.bucket_edges
+        if edges is None:
+            edges = least_padding(self._of, self.num_buckets)
+        elif (np.diff(edges) <= 0).any():
+            raise InvalidValueError(f"bucket_edges must ascend, got {edges.tolist()}")
         bucket = np.searchsorted(edges, self._of, "left")
+        if len(edges) < 2**16:
+            bucket = bucket.astype(np.uint16)  # which NumPy sorts in linear time
         self._members = np.argsort(bucket, kind="stable")
-        sizes = np.bincount(bucket, minlength=len(edges) + 1)
-        longest = np.zeros(len(sizes), np.intp)
-        np.maximum.at(longest, bucket, self._of)
-        self._sizes, self._longest = sizes[sizes > 0], longest[sizes > 0]
+        sizes = np.bincount(bucket)
+        self._sizes = sizes[sizes > 0]
+        starts = np.cumsum(self._sizes) - self._sizes
+        self._longest = np.maximum.reduceat(self._of[self._members], starts) if len(starts) else self._sizes
 
     def _rows_per_batch(self, batch_size: int) -> NDArray[np.intp]:
         rows = np.full(len(self._sizes), batch_size, np.intp)

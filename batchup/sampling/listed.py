@@ -39,12 +39,13 @@ class ListedStream(IndexStream):
         return 0
 
     def take(self, count: int) -> IndexChunk | None:
-        order, bounds = self._pass()
-        if self._number >= len(bounds) - 1:
+        order, bounds = self._listed or self._pass()
+        number = self._number
+        if number >= len(bounds) - 1:
             return None
-        start, stop = bounds[self._number : self._number + 2].tolist()
-        self._number += 1
-        return IndexChunk(order[start:stop], 1, start)
+        start = bounds.item(number)
+        self._number = number + 1
+        return IndexChunk(order[start : bounds.item(number + 1)], 1, start)
 
     def seek(self, number: int) -> None:
         self._number = number
