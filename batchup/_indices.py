@@ -19,7 +19,10 @@ def integer_array(indices: Any, what: str = "indices") -> NDArray[np.intp]:
     >>> integer_array([3, 1])
     array([3, 1])
     """
-    array = np.asarray(indices)
+    try:
+        array = np.asarray(indices)
+    except ValueError:
+        raise InvalidValueError(f"{what} must be integers, got a list of {type(indices[0]).__name__}") from None
     if array.ndim != 1:
         raise InvalidValueError(f"{what} must be 1-dimensional, got shape {array.shape}")
     if array.size and array.dtype.kind not in "iu":
@@ -49,3 +52,22 @@ def checked_indices(indices: Any, length: int) -> NDArray[np.intp]:
     lowest = int(array.min())
     check_range(lowest, int(array.max()), length)
     return np.where(array < 0, array + length, array) if lowest < 0 else array
+
+
+def places(index: Any, length: int) -> int | NDArray[np.intp]:
+    """Return what stands in square brackets as one place, or as the places of several samples, all in range.
+
+    >>> places(-1, 3), places(slice(None, None, 2), 3), places([True, False, True], 3)
+    (2, array([0, 2]), array([0, 2]))
+    """
+    if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+        check_range(int(index), int(index), length)
+        return int(index) % length
+    if isinstance(index, slice):
+        return np.arange(length)[index]
+    if isinstance(index, tuple):
+        raise InvalidTypeError("samples are read by one index, a slice, or a 1-D array of indices, got a tuple")
+    index = np.asarray(index)
+    if index.dtype == bool and index.shape == (length,):
+        return np.flatnonzero(index)
+    return checked_indices(index, length)

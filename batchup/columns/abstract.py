@@ -38,8 +38,8 @@ class Column(Protocol):
         Whether `gather` is faster into a buffer that it is given.
     cheap : bool
         Whether samples may be read ahead of need, since a read is a mere copy of memory.
-    mapped : bool
-        Whether that memory is a file's, so that a read may have to wait for the disk.
+    resident : bool
+        Whether all samples are in memory and stay as they are, so that a read waits for nobody, nor for a disk.
     views : bool
         Whether any slice can be viewed without a copy.
     """
@@ -53,7 +53,7 @@ class Column(Protocol):
     @property
     def cheap(self) -> bool: ...
     @property
-    def mapped(self) -> bool: ...
+    def resident(self) -> bool: ...
     @property
     def views(self) -> bool: ...
 

@@ -13,13 +13,15 @@ from batchup._indices import Indices
 from batchup.columns.abstract import ArrayLike, Column
 from batchup.columns.arrays import array_column
 from batchup.columns.records import RecordColumn
+from batchup.columns.rectangles import RectangleColumn
+from batchup.columns.sequence_column import SequenceColumn
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 
 
 class GatherColumn:
     """An array-like that has a `gather` method of its own."""
 
-    cheap = mapped = views = False
+    cheap = resident = views = False
 
     def __init__(self, data: Any) -> None:
         self._data = data
@@ -44,11 +46,35 @@ class GatherColumn:
         return expected(self._data, indices)
 
 
+class LaidOutColumn:
+    """Sequences of different lengths, or rectangles made of them: samples that are not stacked."""
+
+    sample_shape = None
+    takes_out = cheap = views = False
+
+    def __init__(self, data: SequenceColumn | RectangleColumn) -> None:
+        self._data = data
+        self.dtype = data.dtype
+        self.resident = data.resident
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
+        return self._data.gather(indices)
+
+    def view(self, indices: slice) -> Any:
+        return self._data.gather(indices)
+
+    def expect(self, indices: Indices) -> bool:
+        return self._data.expect(indices)
+
+
 class IndexedColumn:
     """An array-like of which no more is known than `__len__` and `__getitem__`."""
 
     dtype = sample_shape = None
-    takes_out = cheap = mapped = views = False
+    takes_out = cheap = resident = views = False
 
     def __init__(self, data: ArrayLike) -> None:
         self._data = data
@@ -111,7 +137,7 @@ class ListColumn:
     """A list of arrays of one shape and dtype."""
 
     takes_out = True
-    cheap = mapped = views = False
+    cheap = resident = views = False
 
     def __init__(self, data: list[Any]) -> None:
         self._data = data
@@ -121,7 +147,8 @@ class ListColumn:
             if sample.shape != self.sample_shape or sample.dtype != self.dtype:
                 raise InvalidValueError(
                     f"the arrays of a list must share one shape and dtype: number 0 is {self.dtype} "
-                    f"{self.sample_shape}, number {i} is {sample.dtype} {sample.shape}"
+                    f"{self.sample_shape}, number {i} is {sample.dtype} {sample.shape}; sequences of different lengths "
+                    "make a column as batchup.Ragged.of(list)"
                 )
 
     def __len__(self) -> int:
@@ -154,6 +181,8 @@ def as_column(data: Any) -> Column:
         return array_column(data)
     if isinstance(data, RecordColumn):
         return data
+    if isinstance(data, (SequenceColumn, RectangleColumn)):
+        return LaidOutColumn(data)
     if callable(getattr(data, "gather", None)) and not _gathers_otherwise(data):
         return GatherColumn(data)
     if isinstance(data, list):

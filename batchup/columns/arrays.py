@@ -22,9 +22,9 @@ class ArrayColumn:
         self._array = array.view(np.ndarray)
         self.dtype = array.dtype
         self.sample_shape: tuple[int, ...] = array.shape[1:]
-        self.mapped = is_mapped(array)
+        self.resident = not is_mapped(array)
         self._readahead: Readahead | None = None
-        self._looked = not self.mapped
+        self._looked = self.resident
 
     def __len__(self) -> int:
         return len(self._array)

@@ -19,6 +19,8 @@ Place: TypeAlias = tuple[int, int]  # first byte, number of bytes
 
 PROBES = 4  # places that are looked at to see whether a file is in memory
 COLD = 8  # how often to ask without looking, once something was found missing
+WARM = 64  # how often in a row nothing was missing, after which ...
+SELDOM = 16  # ... it is looked only so seldom
 GAP = 4096  # bytes between two ranges that are not worth two requests
 IDLE = 1.0  # seconds after which the thread ends
 
@@ -40,18 +42,22 @@ class Readahead:
 
     def __init__(self, file: OpenFile | None) -> None:
         self._file = file
-        self._cold = 0
+        self._cold = self._warm = 0
 
     def expect(self, starts: NDArray[np.int64], size: int) -> bool:
         """Ask for `size` bytes from each of these places on; return whether some had to be asked for."""
         if self._file is None or not _AVAILABLE or not len(starts):
             return False
+        if self._warm > WARM and self._warm % SELDOM:
+            self._warm += 1
+            return False
         if self._cold:
             self._cold -= 1
         elif (there := self._in_memory(self._file, starts)) or size == 0:
+            self._warm += 1
             return False
         elif there is not None:
-            self._cold = COLD
+            self._cold, self._warm = COLD, 0
         _helper.ask(self._file, starts, size)
         return True
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import Indices, check_range, checked_indices
+from batchup._indices import Indices, places
 from batchup.columns.readahead import Place
 from batchup.columns.storage import Storage
-from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.errors import InvalidValueError
 
 LOOPED = 4096  # bytes of a row from which on a loop over rows costs less than a second copy
 RUN = 8  # rows that must follow one another, on average, for it to pay to copy them together
@@ -80,9 +80,9 @@ class RecordColumn:
         Type of the elements.
     sample_shape : tuple of int
         Shape of a row.
-    cheap, mapped, views, takes_out : bool
-        What readers want to know: whether rows are read by copying memory; that of a file; whether any slice can be
-        viewed; whether they are best read into a buffer.
+    cheap, resident, views, takes_out : bool
+        What readers want to know: whether rows are read by copying memory; whether a read never waits for a disk;
+        whether any slice can be viewed; whether rows are best read into a buffer.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class RecordColumn:
         self.dtype = dtype
         self.shape = (layout.length, *shape)
         self.sample_shape = shape
-        self.cheap = self.mapped = True
+        self.cheap, self.resident = True, False
         self.views = layout.gapless
         self.takes_out = layout.row_bytes >= LOOPED
         self._storage = storage
@@ -117,18 +117,11 @@ class RecordColumn:
         return len(self.shape)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
-            check_range(int(index), int(index), len(self))
-            return self.gather(np.array([int(index) % len(self)]))[0]
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            return self.gather(slice(start, max(start, stop)) if step == 1 else np.arange(start, stop, step))
-        if isinstance(index, tuple):
-            raise InvalidTypeError("rows are read by one index, a slice, or a 1-D array of indices")
-        index = np.asarray(index)
-        if index.dtype == bool and index.shape == (len(self),):
-            index = np.flatnonzero(index)
-        return self.gather(checked_indices(index, len(self)))
+        if isinstance(index, slice) and index.step in (None, 1):
+            start, stop, _ = index.indices(len(self))
+            return self.gather(slice(start, max(start, stop)))
+        place = places(index, len(self))
+        return self.gather(np.array([place]))[0] if isinstance(place, int) else self.gather(place)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:

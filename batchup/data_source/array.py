@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from batchup._indices import Indices, checked_indices
-from batchup.columns import Column, as_column
-from batchup.data_source.batches import take_sample
+from batchup.columns import Column, LaidOutColumn, as_column
+from batchup.data_source.batches import merged, take_sample
 from batchup.data_source.buffers import Memory
 from batchup.data_source.passes import AHEAD, Pass
 from batchup.data_source.random_access import RandomAccessDataSource
@@ -104,7 +104,7 @@ class ArrayDataSource(RandomAccessDataSource):
             if not walk.policy.tolerant:
                 raise
             parts = retried(lambda rows: self._gather(rows, True), checked_indices(chunk.array(), length), error)
-            columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+            columns = self._joined(parts, checked_indices(chunk.array(), length))
         clock = walk.clock
         clock.samples += len(columns[0])
         for column in columns:
@@ -123,10 +123,11 @@ class ArrayDataSource(RandomAccessDataSource):
         return True in [column.expect(chunk.indices) for column in self._by_row_size]
 
     def _resident(self) -> bool:
-        return all(column.cheap and not column.mapped for column in self._gathered_columns)
+        return all(column.resident for column in self._gathered_columns)
 
     def _by_row(self) -> bool:
-        return type(self).samples_by_indices_nomapping is ArrayDataSource.samples_by_indices_nomapping
+        own = type(self).samples_by_indices_nomapping is ArrayDataSource.samples_by_indices_nomapping
+        return own and not any(isinstance(column, LaidOutColumn) for column in self._gathered_columns)
 
     def _sample_bytes(self, walk: Pass) -> int | None:
         if not all(column.cheap for column in self._gathered_columns):
@@ -144,6 +145,15 @@ class ArrayDataSource(RandomAccessDataSource):
             columns = [reader.read(indices, samples, memory) for reader in self._column_readers]
         if self.include_indices:
             columns.insert(0, IndexChunk(indices).array())
+        return columns
+
+    def _joined(self, parts: list[list[Any]], indices: Indices) -> list[Any]:
+        """Return the columns of samples that have been read one by one; rectangles are as wide as all of them need."""
+        rows, columns = np.arange(len(parts)), []
+        readers = [None, *self._column_readers] if self.include_indices else self._column_readers
+        for reader, column in zip(readers, zip(*parts, strict=True), strict=True):
+            laid_out = reader is not None and isinstance(reader.column, LaidOutColumn)
+            columns.append(reader.read(indices, len(parts)) if reader and laid_out else merged(column, rows))
         return columns
 
     def _one_by_one(self, indices: Indices, size: int, walk: Pass) -> Iterator[Any]:

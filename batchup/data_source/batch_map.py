@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._numbers import whole_number
+from batchup.columns import Ragged
 from batchup.data_source.batch_iterator import BatchIterator
 from batchup.data_source.batches import call, length, without_padding
 from batchup.data_source.joining import JoinedArrays
@@ -165,7 +166,7 @@ def _bar_total(batch_iter: Any) -> int | None:
         return None
 
 
-def _named(result: Any, convert: Callable[[Any], NDArray[Any]]) -> dict[Any, NDArray[Any]]:
+def _named(result: Any, convert: Callable[[Any], Any]) -> dict[Any, Any]:
     """Return the results by name, or by number if they have none."""
     if isinstance(result, dict):
         return {name: convert(value) for name, value in result.items()}
@@ -175,7 +176,9 @@ def _named(result: Any, convert: Callable[[Any], NDArray[Any]]) -> dict[Any, NDA
     return {number: convert(value) for number, value in enumerate(values)}
 
 
-def _as_array(value: Any) -> NDArray[Any]:
+def _as_array(value: Any) -> Any:
+    if isinstance(value, Ragged):
+        return value
     if not hasattr(value, "__array__") or np.ndim(value) == 0:
         came = "a 0-dimensional array" if hasattr(value, "__array__") else type(value).__name__
         raise InvalidTypeError(f"the function must return an array, a tuple or a dict of arrays, or None, got {came}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from batchup.columns import Ragged
 from batchup.data_source.buffers import Memory
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 
@@ -105,6 +106,8 @@ def merged(parts: Sequence[Any], rows: Any) -> Any:
         if any(len(part) != len(first) for part in parts):
             raise InvalidValueError(f"sources to be mixed have equally many arrays, got {[len(p) for p in parts]}")
         return tuple(merged(columns, rows) for columns in zip(*parts, strict=True))
+    if isinstance(first, Ragged):
+        return Ragged.joined(parts).gather(np.argsort(rows))
     shapes = {np.shape(part)[1:] for part in parts}
     if len(shapes) > 1:
         raise InvalidValueError(f"sources to be mixed have samples of one shape, got {sorted(shapes)}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup.columns import Ragged
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 
 
@@ -29,9 +30,9 @@ class JoinedArrays:
         self._batch_rows = batch_rows
         self._expected = 0 if expected is None or math.isinf(expected) else int(expected)
         self._out = _named_out(out)
-        self._joined: dict[Any, JoinedArray] = {}
+        self._joined: dict[Any, JoinedArray | JoinedRagged] = {}
 
-    def append(self, parts: Mapping[Any, NDArray[Any]]) -> None:
+    def append(self, parts: Mapping[Any, Any]) -> None:
         """Add the results for one batch."""
         if not self._joined:
             self._check_out(parts)
@@ -50,7 +51,11 @@ class JoinedArrays:
         if self._out is not None and self._out.keys() != parts.keys():
             raise InvalidValueError(f"out has arrays for the results {list(self._out)}, there are {list(parts)}")
 
-    def _begin(self, key: Any, part: NDArray[Any]) -> JoinedArray:
+    def _begin(self, key: Any, part: Any) -> JoinedArray | JoinedRagged:
+        if isinstance(part, Ragged):
+            if self._out is not None:
+                raise InvalidTypeError("sequences of different lengths cannot be written into out: leave it out")
+            return JoinedRagged()
         if self._out is None:
             # a function that gives a row per sample fills what is set aside; others grow as they go
             one_to_one = len(part) == self._batch_rows
@@ -67,6 +72,8 @@ class JoinedArray:
 
     def append(self, part: NDArray[Any]) -> None:
         """Add the rows of an array."""
+        if isinstance(part, Ragged):
+            raise InvalidTypeError("sequences of different lengths cannot follow a result that is an array")
         if part.shape[1:] != self._memory.shape[1:]:
             raise InvalidValueError(
                 f"results of shape {part.shape[1:]} per row cannot follow those of shape {self._memory.shape[1:]}"
@@ -94,6 +101,24 @@ class JoinedArray:
         if self._rows < len(self._memory):
             self._resize(self._rows)
         return self._memory
+
+
+class JoinedRagged:
+    """Sequences of different lengths that are added one batch after the other."""
+
+    def __init__(self) -> None:
+        self._parts: list[Ragged] = []
+
+    def append(self, part: Any) -> None:
+        """Add the sequences of a batch."""
+        if not isinstance(part, Ragged):
+            raise InvalidTypeError(f"a result of {type(part).__name__} cannot follow sequences of different lengths")
+        part.values  # noqa: B018  copied now: what they lie in may change
+        self._parts.append(part)
+
+    def result(self) -> Ragged:
+        """Return all sequences."""
+        return Ragged.joined(self._parts)
 
 
 class GivenArray(JoinedArray):

@@ -209,7 +209,7 @@ class Walk:
         self.source = source
         self.walk = walk
         self.ledger = Ledger(walk, source.num_samples)
-        self._each_timed = False
+        self._each_timed = self._maps = False
         self._known_plan: dict[str, Any] | None = None
         self._batches: Iterator[Any]
         self._enter(source._steps_of_pass(walk), 0)
@@ -327,15 +327,18 @@ class Walk:
         source, walk = self.source, self.walk
         lengths = source._column_lengths()
         sample_bytes = source._sample_bytes(walk)
-        self._each_timed = source._maps() or sample_bytes is None or sample_bytes * walk.batch_size > SMALL
+        self._maps = source._maps()
+        self._each_timed = self._maps or sample_bytes is None or sample_bytes * walk.batch_size > SMALL
         most = 1 if single else _batches_at_once(sample_bytes, walk.batch_size)
-        hints = None if source._resident() else Hints(source, walk)
+        resident = source._resident()
+        looks = sample_bytes is None and not resident
+        hints = None if resident else Hints(source, walk)
         if hints is not None:
             most = min(most, most_in_window(sample_bytes, walk.batch_size))
         count = 1
         while (chunk := self._stream.take(count)) is not None:
             # a NumPy array to which somebody refers cannot change its length
-            if sample_bytes is None and source._column_lengths() != lengths:
+            if looks and source._column_lengths() != lengths:
                 raise changed_length(lengths, source._column_lengths())
             self._taken += batch_count(chunk)
             if hints is not None:
@@ -351,7 +354,7 @@ class Walk:
             batches = self.source._read_chunk(chunk, self.walk)
         if self.walk.tail == "pad":
             batches = _masked(batches, chunk)
-        if self._each_timed:
+        if self._each_timed and (self._maps or batch_count(chunk) > 1):
             return _timed(batches, clock, begin)
         seconds = perf_counter() - begin
         clock.gathering += seconds
