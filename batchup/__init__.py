@@ -54,6 +54,11 @@ if TYPE_CHECKING:
         num_batches,
         split,
     )
+    from batchup.sequences import (
+        FileRecordReader,
+        FileRecordWriter,
+        Ragged,
+    )
     from batchup.work_pool import (
         AbstractWorkerPool,
         ParallelDataSource,
@@ -106,6 +111,11 @@ _HOME = {
         "num_batches",
         "split",
     ],
+    "sequences": [
+        "FileRecordReader",
+        "FileRecordWriter",
+        "Ragged",
+    ],
     "work_pool": [
         "AbstractWorkerPool",
         "ParallelDataSource",
@@ -132,6 +142,8 @@ __all__ = [
     "ChoiceBatch",
     "ChoiceDataSource",
     "CompositeDataSource",
+    "FileRecordReader",
+    "FileRecordWriter",
     "GroupSampler",
     "HyperSequenceFile",
     "HyperSequenceWriter",
@@ -140,6 +152,7 @@ __all__ = [
     "MapDataSource",
     "MixDataSource",
     "ParallelDataSource",
+    "Ragged",
     "RandomAccessDataSource",
     "StandardSampler",
     "StratifiedSampler",

@@ -1,0 +1,326 @@
+"""Record files on HDF5: all values of a field in one dataset, their offsets in another; and the files of seqp."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup._extras import required
+from batchup.columns import Ragged, SequenceColumn
+from batchup.errors import FileFormatError, InvalidValueError
+from batchup.sequences import hdf5_seqp as seqp
+from batchup.sequences.collecting import CollectingWriter, Kind, Sink, runs
+from batchup.sequences.hdf5_file import (
+    Hdf5Column,
+    Hdf5Handle,
+    check_hdf5_elements,
+    checked_dataset,
+    mapped_values,
+    numbers,
+    opened,
+    understood,
+)
+from batchup.sequences.reader import checked_fields
+from batchup.sequences.stored import Damage, FileReader, Shard
+from batchup.sequences.unfinished import PIECE, Unfinished, Waiting
+from batchup.sequences.writer import MOST_RECORDS
+
+MARK = "batchup_records"  # the root attribute that tells the version
+VERSION = 1
+VALUES, OFFSETS, METADATA = "values", "offsets", "_metadata"
+
+
+class Hdf5RecordWriter(CollectingWriter):
+    """Write records to an HDF5 file.
+
+    Each field is a dataset `values` with all its elements, one behind the other, and a dataset `offsets`; see the
+    explanation "Records in HDF5" in the documentation. The file is written beside its name, and takes it at `close`:
+    when the ``with`` block ends well. A file that is appended to is copied; a file of seqp keeps its layout.
+
+    Parameters
+    ----------
+    output_file : str or path-like
+        Name of the file.
+    fields, sequence_field, append, initial_index
+        As for `RecordWriter`. A file to append to tells them itself.
+
+    Raises
+    ------
+    MissingExtraError
+        If h5py is not installed.
+    FileBusyError
+        If another writer is at the same file.
+    FileFormatError
+        If the file to append to is damaged, or something else.
+    ValueError
+        If it has other fields.
+
+    Examples
+    --------
+    >>> from batchup.sequences import Hdf5RecordReader, Hdf5RecordWriter
+    >>> with Hdf5RecordWriter("words.hdf5", fields=["tokens", "heads"], sequence_field="tokens") as writer:
+    ...     index = writer.write({"tokens": np.array([5, 6, 7]), "heads": np.array([2, 0, 2])})
+    >>> with Hdf5RecordReader("words.hdf5") as reader:
+    ...     print(reader.fields, reader.retrieve(0)["heads"])
+    ['tokens', 'heads'] [2 0 2]
+    """
+
+    def _open(self, there: bool) -> Sink:
+        required("h5py", "hdf5", type(self).__name__)
+        if there:
+            with opened(self.output_file) as file:
+                by_seqp = _is_seqp(file)
+            if by_seqp:
+                return seqp.SeqpFile(self.output_file)
+        for name in self.fields or ():
+            if "/" in name or "\0" in name or name in (".", METADATA):
+                raise InvalidValueError(f"HDF5 cannot have a field called {name!r}")
+        return Hdf5File(self.output_file, there)
+
+
+class Hdf5RecordReader(FileReader):
+    """Read records from HDF5 files that an `Hdf5RecordWriter` has written, or seqp.
+
+    Values that lie in a file as they are, neither in chunks nor compressed, are mapped into memory. A reader is
+    pickled as the names of its files; every process opens them for itself.
+
+    Parameters
+    ----------
+    file_names : str, path-like, or sequence of those
+        The files; if there are several, shards, in any order.
+    verify : bool, default False
+        Whether to compare all that is in them with its checksums now; the files of seqp have none.
+
+    Raises
+    ------
+    MissingExtraError
+        If h5py is not installed.
+    FileNotFoundError
+        If one is not there.
+    FileFormatError
+        If one is damaged, or something else; if indexes are missing between shards, or are there twice.
+
+    Examples
+    --------
+    >>> from batchup.sequences import Hdf5RecordReader, Hdf5RecordWriter
+    >>> with Hdf5RecordWriter("numbers.hdf5") as writer:
+    ...     indexes = writer.extend([[1, 2, 3], [4], [5, 6]])
+    >>> reader = Hdf5RecordReader("numbers.hdf5")
+    >>> reader.gather([2, 0]).tolist()
+    [[5, 6], [1, 2, 3]]
+    """
+
+    def _open(self, name: str) -> Shard:
+        required("h5py", "hdf5", type(self).__name__)
+        with opened(name) as file, understood(name):
+            return seqp.shard(file, name) if _is_seqp(file) else _shard(file, name)
+
+
+class Hdf5File:
+    """An HDF5 file of records that is being written: its values wait in unnamed files until their number is known.
+
+    Parameters
+    ----------
+    path : str
+        Name of the file.
+    there : bool
+        Whether it is to be appended to.
+    """
+
+    def __init__(self, path: str, there: bool) -> None:
+        self._name = Unfinished(path)
+        self._before: Shard | None = None
+        self._waiting = Waiting(os.path.dirname(self._name.path))
+        self.kinds: dict[str | None, Kind] = {}
+        self.fields: list[str] | None = None
+        self.sequence_field: str | None = None
+        self.metadata: dict[str, str] = {}
+        self.initial_index = self.next_index = 0
+        try:
+            if there:
+                self._take(path)
+        except BaseException:
+            self._name.discard()
+            raise
+
+    def check_elements(self, dtype: np.dtype[Any]) -> None:
+        """Raise if HDF5 cannot hold them."""
+        check_hdf5_elements(dtype)
+
+    def check_key(self, key: str) -> None:
+        """Do nothing: any key will do."""
+
+    def put(self, columns: Mapping[str | None, Ragged]) -> None:
+        """Lay records aside."""
+        self._waiting.put(columns)
+
+    def finish(self, writer: CollectingWriter) -> None:
+        """Write the file, and give it its name."""
+        names: list[str | None] = [None] if writer.fields is None else list(writer.fields)
+        h5py = required("h5py", "hdf5", "writing")
+        with self._name.hdf5() as file:
+            file.attrs[MARK] = VERSION
+            file.attrs["initial_index"] = self.initial_index
+            if writer.fields is not None:
+                file.attrs["fields"] = json.dumps(writer.fields)
+                file.attrs["sequence_field"] = writer.sequence_field
+            text = json.dumps(writer.metadata, ensure_ascii=False)
+            file.create_dataset(METADATA, data=text, dtype=h5py.string_dtype())
+            for name in names:
+                self._write(file if name is None else file.create_group(name, track_order=True), name)
+        self._name.take()
+        self._waiting.close()
+        self._before = None
+
+    def discard(self) -> None:
+        """Leave all as it was before."""
+        self._waiting.close()
+        self._before = None
+        self._name.discard()
+
+    def _take(self, path: str) -> None:
+        """Go on with the records of the file that is there."""
+        with opened(path) as file, understood(path):
+            self._before = shard = _shard(file, path)
+        damage = next(shard.verify(), None)
+        if damage is not None:
+            raise FileFormatError(f"{damage}: nothing can be appended to it")
+        self.fields, self.sequence_field = shard.fields, shard.sequence_field
+        self.metadata = dict(shard.metadata)
+        self.initial_index = shard.initial_index
+        self.next_index = shard.initial_index + len(shard.lengths)
+        for name, column in shard.columns.items():
+            self.kinds[name] = Kind(column.dtype, column.inner_shape, bool(column.lengths.any()))
+
+    def _write(self, group: Any, name: str | None) -> None:
+        """Write a field: what was there before, and what waits."""
+        kind = self.kinds[name]
+        before = [self._before.columns[name].lengths] if self._before is not None else []
+        lengths = np.concatenate([*before, self._waiting.lengths(name)])
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        values = group.create_dataset(VALUES, (int(offsets[-1]), *kind.inner_shape), kind.dtype)
+        at = checksum = 0
+        for piece in self._pieces(name, kind):
+            values[at : at + len(piece)] = piece
+            checksum = zlib.crc32(piece.reshape(-1).view(np.uint8).data, checksum)
+            at += len(piece)
+        values.attrs["crc32"] = checksum
+        group.create_dataset(OFFSETS, data=offsets).attrs["crc32"] = zlib.crc32(offsets.data)
+
+    def _pieces(self, name: str | None, kind: Kind) -> Iterator[NDArray[Any]]:
+        if self._before is not None and self._before.columns[name].lengths.any():  # else they may be of another kind
+            column = self._before.columns[name]
+            for part in runs([column]):
+                yield column.gather(part).values
+        yield from self._waiting.pieces(name, kind)
+
+
+def _is_seqp(file: Any) -> bool:
+    return MARK not in file.attrs and seqp.is_seqp(file)
+
+
+def _shard(file: Any, name: str) -> Shard:
+    """Return what a file holds that an `Hdf5RecordWriter` has written."""
+    if MARK not in file.attrs:
+        raise FileFormatError(
+            f"{name} is no file of records: it has neither the attribute {MARK!r} nor what seqp writes"
+        )
+    if int(file.attrs[MARK]) != VERSION:
+        raise FileFormatError(f"{name} has version {file.attrs[MARK]} of the layout; this release reads {VERSION}")
+    listed = file.attrs.get("fields")
+    fields, main = checked_fields(None if listed is None else json.loads(listed), file.attrs.get("sequence_field"))
+    metadata = {str(key): str(text) for key, text in json.loads(checked_dataset(file, METADATA, name)[()]).items()}
+    initial_index = int(file.attrs["initial_index"])
+    if not 0 <= initial_index <= MOST_RECORDS:
+        raise FileFormatError(f"{name} is damaged: its records would begin with {initial_index}")
+    names: list[str | None] = [None] if fields is None else list(fields)
+    columns = {field: _column(file, field, name) for field in names}
+    if len({len(column) for column, _ in columns.values()}) > 1:
+        raise FileFormatError(f"{name} is damaged: its fields have different numbers of records")
+    handle = Hdf5Handle(name)
+    return Shard(
+        name,
+        initial_index,
+        fields,
+        main,
+        {field: column for field, (column, _) in columns.items()},
+        columns[main][1],
+        metadata,
+        lambda: _damages(handle, names, initial_index),
+        handle.close,
+    )
+
+
+def _column(file: Any, field: str | None, name: str) -> tuple[SequenceColumn, NDArray[Any]]:
+    """Return the sequences of a field, and their lengths."""
+    prefix = "" if field is None else f"{field}/"
+    values = numbers(checked_dataset(file, prefix + VALUES, name), name)
+    offsets = numbers(checked_dataset(file, prefix + OFFSETS, name), name)[()]
+    if offsets.dtype.kind not in "iu" or offsets.ndim != 1 or not len(offsets) or offsets[0] != 0:
+        raise FileFormatError(f"{name} is damaged: {prefix}{OFFSETS} are no offsets")
+    offsets = offsets.astype(np.int64, copy=False)
+    if (offsets[1:] < offsets[:-1]).any() or offsets[-1] != len(values):
+        raise FileFormatError(
+            f"{name} is damaged: {prefix}{OFFSETS} must ascend to {len(values)}, the number of values; they end at "
+            f"{offsets[-1]}"
+        )
+    lengths = np.empty(len(offsets) - 1, np.uint32 if offsets[-1] < 2**32 else np.int64)
+    np.subtract(offsets[1:], offsets[:-1], out=lengths, casting="unsafe")
+    inner_shape = values.shape[1:]
+    memory = mapped_values(values, name)
+    if memory is None:
+        dtype = values.dtype.newbyteorder("=")
+        return Hdf5Column(Hdf5Handle(name), _Slices(prefix + VALUES, offsets), lengths, dtype, inner_shape), lengths
+    starts = offsets[:-1]
+    starts *= memory.nbytes // max(1, len(values))
+    rebuilt = (_column_of, (os.path.abspath(name), field))
+    return Ragged.over(memory, starts, lengths, values.dtype, inner_shape, rebuilt), lengths
+
+
+def _column_of(name: str, field: str | None) -> SequenceColumn:
+    """Return the sequences of a field of a file: what they are pickled as."""
+    return Hdf5RecordReader(name).columns[field]
+
+
+class _Slices:
+    """Reads sequences as slices of one dataset."""
+
+    def __init__(self, key: str, offsets: NDArray[np.int64]) -> None:
+        self._key = key
+        self._offsets = offsets
+
+    def __call__(self, handle: Hdf5Handle, place: int) -> NDArray[Any]:
+        start, stop = self._offsets[place : place + 2].tolist()
+        values: NDArray[Any] = handle.file[self._key][start:stop]
+        return values
+
+
+def _damages(handle: Hdf5Handle, names: list[str | None], initial_index: int) -> Iterator[Damage]:
+    for field in names:
+        for part in (OFFSETS, VALUES):
+            with understood(handle.name):
+                prefix = "" if field is None else f"{field}/"
+                sound = _is_sound(checked_dataset(handle.file, prefix + part, handle.name))
+                last = initial_index + len(handle.file[prefix + OFFSETS]) - 2
+            if not sound:
+                yield Damage(handle.name, field, initial_index, last, f"the {part} are not what was written")
+
+
+def _is_sound(dataset: Any) -> bool:
+    """Return whether a dataset is what its checksum tells, if it has one: somebody else may have written it."""
+    expected = dataset.attrs.get("crc32")
+    if expected is None:
+        return True
+    rows = max(1, PIECE * len(dataset) // max(1, dataset.nbytes))
+    checksum = 0
+    for start in range(0, len(dataset), rows):
+        checksum = zlib.crc32(
+            np.ascontiguousarray(dataset[start : start + rows]).reshape(-1).view(np.uint8).data, checksum
+        )
+    return checksum == int(expected)

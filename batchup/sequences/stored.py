@@ -1,0 +1,323 @@
+"""Readers whose records are numbered without gaps and lie in columns: in memory, or in one or more files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup._indices import Indices
+from batchup.columns import Ragged, SequenceColumn
+from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError
+from batchup.sequences.reader import RecordReader, check_index
+
+
+class Damage(NamedTuple):
+    """Records that are not what was written.
+
+    Attributes
+    ----------
+    file : str
+        Name of the file.
+    field : str or None
+        The field.
+    first, last : int
+        The indexes of the first and the last record of those that were written together.
+    reason : str
+        What is wrong.
+    """
+
+    file: str
+    field: str | None
+    first: int
+    last: int
+    reason: str
+
+    def __str__(self) -> str:
+        of_field = "" if self.field is None else f", field {self.field!r}"
+        return f"{self.file}: records {self.first} to {self.last}{of_field}: {self.reason}"
+
+
+@dataclass
+class Shard:
+    """What a file of records holds.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    initial_index : int
+        The index of its first record.
+    fields, sequence_field
+        As of a reader.
+    columns : dict of SequenceColumn
+        By field.
+    lengths : ndarray of int
+        Of the records.
+    metadata : dict of str
+        What was stored with them.
+    verify : callable
+        Yields what is damaged.
+    close : callable
+        Lets go of the file.
+    """
+
+    name: str
+    initial_index: int
+    fields: list[str] | None
+    sequence_field: str | None
+    columns: dict[str | None, SequenceColumn]
+    lengths: NDArray[Any]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    verify: Callable[[], Iterator[Damage]] = lambda: iter(())
+    close: Callable[[], None] = lambda: None
+
+
+class StoredReader(RecordReader):
+    """Records of one or more shards, whose indexes run on from one to the next.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        In any order.
+
+    Raises
+    ------
+    FileFormatError
+        If indexes are missing between shards, or are there twice, or the fields of shards differ.
+    """
+
+    _count = 0  # until it is known
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._shards = ordered(shards)
+        first = self._shards[0]
+        super().__init__(first.fields, first.sequence_field)
+        self._first = first.initial_index
+        self._count = sum(len(shard.lengths) for shard in self._shards)
+        self._closed = False
+
+    def close(self) -> None:
+        """Let go of what is open; arrays that were handed out, and data sources, stay valid where they are mapped."""
+        self._closed = True
+        self._columns = None
+        for shard in self._shards:
+            shard.close()
+            shard.columns, shard.verify = {}, lambda: iter(())  # they hold the file
+
+    def indexes(self) -> Iterable[int]:
+        return range(self._first, self._first + self._count)
+
+    def num_records(self) -> int:
+        return self._count
+
+    def length(self, index: int) -> int:
+        place = check_index(index, self._first, self._count) - self._first
+        for shard in self._shards:
+            if place < len(shard.lengths):
+                break
+            place -= len(shard.lengths)
+        return int(shard.lengths[place])
+
+    def indexes_and_lengths(self) -> Iterator[tuple[int, int]]:
+        index = self._first
+        for shard in self._shards:
+            for length in shard.lengths.tolist():
+                yield index, length
+                index += 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.concatenate([shard.lengths for shard in self._shards], dtype=np.int64)
+
+    def retrieve(self, index: int) -> Any:
+        place = check_index(index, self._first, self._count) - self._first
+        columns = self.columns
+        return columns[None][place] if self.fields is None else {name: columns[name][place] for name in self.fields}
+
+    def metadata(self, metadata_key: str) -> str | None:
+        return self._shards[-1].metadata.get(metadata_key)
+
+    def metadata_keys(self) -> list[str]:
+        return list(self._shards[-1].metadata)
+
+    def _make_columns(self) -> dict[str | None, SequenceColumn]:
+        if self._closed:
+            raise InvalidValueError(f"{self!r} has been closed: read from it before, or open it again")
+        filled = [shard for shard in self._shards if len(shard.lengths)] or self._shards[:1]
+        names: list[str | None] = [None] if self.fields is None else list(self.fields)
+        return {name: joined([(shard.name, shard.columns[name]) for shard in filled]) for name in names}
+
+    def _places(self, indexes: Any) -> NDArray[np.intp]:
+        wanted = np.atleast_1d(np.asarray(indexes))
+        if wanted.ndim > 1:
+            raise InvalidValueError(f"indexes must be 1-dimensional, got shape {wanted.shape}")
+        if wanted.size and wanted.dtype.kind not in "iu":
+            raise InvalidTypeError(f"indexes must be integers, got dtype {wanted.dtype}")
+        for index in (wanted.min(), wanted.max()) if wanted.size else ():
+            check_index(int(index), self._first, self._count)
+        return np.ascontiguousarray(wanted.astype(np.intp) - self._first)
+
+
+class FileReader(StoredReader):
+    """Records in files; it is pickled as their names.
+
+    Parameters
+    ----------
+    file_names : str, path-like, or sequence of those
+        The files; if there are several, shards, in any order.
+    verify : bool, default False
+        Whether to compare all that is in them with its checksums now.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is not there.
+    FileFormatError
+        If one is damaged (`ChecksumError`, if that tells), or something else; if indexes are missing between shards,
+        or are there twice.
+    """
+
+    def __init__(self, file_names: Any, verify: bool = False) -> None:
+        names = [file_names] if isinstance(file_names, (str, os.PathLike)) else list(file_names)
+        if not names:
+            raise InvalidValueError("there must be at least one file to read, got none")
+        self.file_names = [os.fspath(name) for name in names]
+        self._paths = [os.path.abspath(name) for name in self.file_names]  # another process may be in another folder
+        super().__init__([self._open(name) for name in self.file_names])
+        damage = self.verify() if verify else []
+        if damage:
+            raise ChecksumError(f"{len(damage)} parts are damaged: {damage[0]}")
+
+    def verify(self) -> list[Damage]:
+        """Compare all that is in the files with its checksums.
+
+        Returns
+        -------
+        list of Damage
+            What is not as it was written; empty if all is well.
+        """
+        self._make_columns()
+        return [damage for shard in self._shards for damage in shard.verify()]
+
+    def _open(self, name: str) -> Shard:
+        raise NotImplementedError
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._paths,)
+
+    def __repr__(self) -> str:
+        shown = self.file_names[0] if len(self.file_names) == 1 else f"{len(self.file_names)} files"
+        return f"<{type(self).__name__} of {shown!r}: {self._count} records>"
+
+
+class JoinedColumn(SequenceColumn):
+    """The sequences of several columns, one behind the other."""
+
+    def __init__(self, parts: Sequence[SequenceColumn]) -> None:
+        self._parts = list(parts)
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._parts[0].dtype
+
+    @property
+    def inner_shape(self) -> tuple[int, ...]:
+        return self._parts[0].inner_shape
+
+    @property
+    def resident(self) -> bool:
+        return all(part.resident for part in self._parts)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def gather(self, indices: Indices) -> Ragged:
+        places, number, present = self._where(indices)
+        pieces = [self._parts[part].gather(places[number == part]) for part in present]
+        if len(pieces) == 1:
+            return pieces[0]
+        return Ragged.joined(pieces).gather(_back(number))
+
+    def lengths_at(self, indices: Indices) -> NDArray[Any]:
+        places, number, present = self._where(indices)
+        pieces = [self._parts[part].lengths_at(places[number == part]) for part in present]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)[_back(number)]
+
+    def expect(self, indices: Indices) -> bool:
+        places, number, present = self._where(indices)
+        return True in [self._parts[part].expect(places[number == part]) for part in present]
+
+    def _where(self, indices: Indices) -> tuple[NDArray[np.intp], NDArray[np.intp], list[int]]:
+        """Return the place of each index in its part, the number of that part, and which parts there are."""
+        places = np.arange(indices.start, indices.stop) if isinstance(indices, slice) else indices
+        number = np.searchsorted(self._ends, places, "right")
+        begins = np.concatenate([[0], self._ends[:-1]])
+        return places - begins[number], number, np.unique(number).tolist() or [0]
+
+
+def joined(parts: Sequence[tuple[str, SequenceColumn]]) -> SequenceColumn:
+    """Return the columns of files as one; those without elements may be of any kind.
+
+    Raises
+    ------
+    FileFormatError
+        If their elements differ.
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+    first_name, first = next((part for part in parts if part[1].lengths.any()), parts[0])
+    columns = []
+    for name, column in parts:
+        if (column.dtype, column.inner_shape) != (first.dtype, first.inner_shape):
+            if column.lengths.any():
+                raise FileFormatError(
+                    f"{name} holds elements of {column.dtype} {column.inner_shape}, {first_name} of {first.dtype} "
+                    f"{first.inner_shape}: they cannot be read together"
+                )
+            column = Ragged(np.empty((0, *first.inner_shape), first.dtype), np.zeros(len(column) + 1, np.int64))
+        columns.append(column)
+    return JoinedColumn(columns)
+
+
+def ordered(shards: Sequence[Shard]) -> list[Shard]:
+    """Return shards in the order of their indexes, without gaps.
+
+    Raises
+    ------
+    FileFormatError
+        If there are gaps, or shards overlap, or their fields differ.
+    """
+    shards = sorted(shards, key=lambda shard: (shard.initial_index, len(shard.lengths)))
+    for before, after in pairwise(shards):
+        due = before.initial_index + len(before.lengths)
+        if len(after.lengths) and after.initial_index > due:
+            raise FileFormatError(
+                f"the records {due} to {after.initial_index - 1} are missing: {before.name} ends before them, and "
+                f"{after.name} begins behind them; is a shard missing from the list?"
+            )
+        if len(after.lengths) and after.initial_index < due:
+            raise FileFormatError(
+                f"{before.name} and {after.name} both hold record {after.initial_index}: they are no shards of one "
+                "whole; read them one by one"
+            )
+        if (before.fields, before.sequence_field) != (after.fields, after.sequence_field):
+            raise FileFormatError(
+                f"{before.name} has the fields {before.fields} (the sequence is {before.sequence_field!r}), "
+                f"{after.name} has {after.fields} ({after.sequence_field!r})"
+            )
+    return shards
+
+
+def _back(number: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return where, in what was sorted by part, each sample of a batch is."""
+    order = np.argsort(number, kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return places

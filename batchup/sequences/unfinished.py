@@ -1,0 +1,200 @@
+"""A file that another library writes, beside its name, until it is whole; and what waits to be written to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup._extras import required
+from batchup._files import PARTIAL, is_named, keep_permissions, opened_alone, sync_folder, unlock
+from batchup.columns import Ragged
+from batchup.errors import FileFormatError
+from batchup.sequences.collecting import Kind
+
+PIECE = 16 * 2**20  # bytes that are copied at a time
+
+
+class Unfinished:
+    """A file that somebody else writes under ``<path>.partial``, until it takes its name.
+
+    Parameters
+    ----------
+    path : str
+        The name.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.realpath(path)
+        self.partial = self.path + PARTIAL
+        self._file = opened_alone(self.partial, anew=True)
+
+    @contextlib.contextmanager
+    def hdf5(self, copied: bool = False) -> Iterator[Any]:
+        """Have it as an HDF5 file, empty or a copy of what has the name, until the block ends; as often as need be."""
+        h5py = required("h5py", "hdf5", "writing HDF5 files")
+        self._file.truncate(0)
+        if copied:
+            self._file.seek(0)
+            with open(self.path, "rb") as file:
+                shutil.copyfileobj(file, _Whole(self._file), PIECE)
+        forgiving = _Forgiving(self._file.fileno())
+        try:
+            with h5py.File(forgiving, "r+" if copied else "w") as file:
+                yield file
+        except (OSError, RuntimeError):
+            if forgiving.error is not None:
+                raise forgiving.error from None
+            raise
+        if forgiving.error is not None:
+            raise forgiving.error
+
+    def take(self) -> None:
+        """Give the file its name, now that it is whole."""
+        os.fsync(self._file.fileno())
+        if not is_named(self._file.fileno(), self.partial):
+            raise FileFormatError(f"{self.partial} has been removed or replaced by somebody: it cannot be finished")
+        keep_permissions(self._file.fileno(), self.path)
+        os.replace(self.partial, self.path)
+        sync_folder(self.path)
+        self._leave()
+
+    def discard(self) -> None:
+        """Remove it."""
+        if not self._file.closed:
+            if is_named(self._file.fileno(), self.partial):
+                os.remove(self.partial)
+            self._leave()
+
+    def _leave(self) -> None:
+        unlock(self._file.fileno())
+        self._file.close()
+
+
+class Waiting:
+    """Sequences laid aside, in files without a name, until all of them are known.
+
+    Parameters
+    ----------
+    folder : str
+        On whose disk they wait.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._files: dict[str | None, BinaryIO] = {}
+        self._ends: dict[str | None, int] = {}
+        self._lengths: dict[str | None, list[NDArray[np.int64]]] = {}
+
+    def put(self, columns: Mapping[str | None, Ragged]) -> None:
+        """Lay sequences of each field aside; if that fails, it may be done again."""
+        ends = {}
+        for name, ragged in columns.items():
+            if name not in self._files:
+                self._files[name] = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
+            file, start = self._files[name], self._ends.get(name, 0)
+            data = ragged.values.reshape(-1).view(np.uint8).data
+            ends[name] = start + len(data)
+            file.seek(start)
+            _Whole(file).write(data)
+        self._ends.update(ends)
+        for name, ragged in columns.items():
+            self._lengths.setdefault(name, []).append(ragged.lengths)
+
+    def lengths(self, name: str | None) -> NDArray[np.int64]:
+        """Return the lengths of those of a field."""
+        return np.concatenate([np.empty(0, np.int64), *self._lengths.get(name, [])])
+
+    def pieces(self, name: str | None, kind: Kind) -> Iterator[NDArray[Any]]:
+        """Yield all elements of a field, many at a time."""
+        rows = max(1, PIECE // kind.row)
+        for start in range(0, self._ends.get(name, 0) // kind.row, rows):
+            yield self._elements(name, kind, start, rows)
+
+    def sequences(self, name: str | None, kind: Kind) -> Iterator[NDArray[Any]]:
+        """Yield the sequences of a field."""
+        start = 0
+        for length in self.lengths(name).tolist():
+            yield self._elements(name, kind, start, length)
+            start += length
+
+    def close(self) -> None:
+        """Forget all."""
+        for file in self._files.values():
+            file.close()
+
+    def _elements(self, name: str | None, kind: Kind, start: int, count: int) -> NDArray[Any]:
+        file = self._files[name]
+        file.seek(start * kind.row)
+        return np.frombuffer(file.read(count * kind.row), kind.dtype).reshape(-1, *kind.inner_shape)
+
+
+class _Whole:
+    """Writes all that it is given to a file without a buffer, or raises."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+        return len(data)
+
+
+class _Forgiving:
+    """A file as h5py takes it, which tells of the first error only in the end.
+
+    h5py cannot close a file after an error: it keeps it open, and complains at random later.
+    """
+
+    read = None  # by which h5py knows a file
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._place = 0
+        self.error: BaseException | None = None
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._descriptor).st_size}[whence]
+        self._place = base + place
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, room: Any) -> int:
+        done = os.preadv(self._descriptor, [room], self._place)
+        room[done:] = bytes(len(room) - done)
+        self._place += len(room)
+        return len(room)
+
+    def write(self, data: Any) -> int:
+        left, place = memoryview(data), self._place
+        with self._forgiven():
+            while left:
+                written = os.pwrite(self._descriptor, left, place)
+                left, place = left[written:], place + written
+        self._place += len(data)
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        with self._forgiven():
+            os.ftruncate(self._descriptor, size)
+        return size
+
+    def flush(self) -> None:
+        pass
+
+    @contextlib.contextmanager
+    def _forgiven(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  KeyboardInterrupt too
+            self.error = self.error or error
