@@ -9,6 +9,7 @@ import numpy as np
 from declared import Work
 from files import RowFiles, ToWrite, read_back
 from jpegs import Jpegs, numbers_of
+from sequences import Sequences, wrong_batches
 from slices import Epoch
 from sources import Array, row_numbers
 
@@ -28,6 +29,9 @@ def check(name: str, work: Work, source: Any, epoch: Epoch) -> None:
         if name not in WITHOUT_ROWS:
             _check_from_files(name, work, source, epoch)
         return
+    if work.kind == "ragged":
+        _check_ragged(name, work, source, epoch)
+        return
     # batches are copied, because the limits hand out one buffer again and again
     batches = [np.array(_only(batch)) for batch in itertools.islice(epoch(), 2)]
     if work.kind in ("weighted", "order", "enter"):
@@ -38,6 +42,14 @@ def check(name: str, work: Work, source: Any, epoch: Epoch) -> None:
         _check_decoded(work, source, batches)
     else:
         _check_rows(name, work, source, batches)
+
+
+def _check_ragged(name: str, work: Work, source: Sequences, epoch: Epoch) -> None:
+    if name not in IN_SOURCE_ORDER:
+        batches = itertools.islice(epoch(), LOOKED_AT)
+        padded = [np.array(batch[0] if isinstance(batch, tuple) else batch) for batch in batches]
+        for wrong in wrong_batches(source, work, padded):
+            _require(False, wrong)
 
 
 def _only(batch: Any) -> Any:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 IN_ONE_PROCESS = ("ours", "batchup_0_2", "torch", "tf_data", "grain")
-WITHOUT_END = ("weighted", "join", "enter")
+WITHOUT_END = ("weighted", "join", "enter", "ragged")
 BY_WORKERS = ("decode", "transport", "again", "ahead", "ahead_in_order", "cold", "metadata", "write")
 FROM_FILES = ("file", "file_cold")
-ONE_SHOT = ("cold", "metadata")
+OF_SEQUENCES = ("ragged", "open", "shares")
+ONE_SHOT = ("cold", "metadata", "open", "shares")
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,21 @@ ENVIRONMENTS = {
     "batchup_0_2": Environment(
         "batchup 0.2", ("batchup_0_2",), ("batchup", "numpy"), ("batchup==0.2.3", f"{JPEG} joblib")
     ),
-    "torch": Environment(
-        "torch", ("torch_loader", "torch_workers", "torch_files"), ("torch", "numpy"), ("torch==2.13.0", "numpy", JPEG)
+    "ours_sequences": Environment(
+        "this tree's sequences",
+        ("ours_sequences",),
+        ("batchup", "numpy", "h5py"),
+        ("numpy scipy tqdm six h5py",),
     ),
-    "tf_data": Environment("tf.data", ("tf_data",), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu", JPEG)),
+    "torch": Environment(
+        "torch",
+        ("torch_loader", "torch_workers", "torch_files", "torch_sequences"),
+        ("torch", "numpy"),
+        ("torch==2.13.0", "numpy", JPEG),
+    ),
+    "tf_data": Environment(
+        "tf.data", ("tf_data", "tf_sequences"), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu", JPEG)
+    ),
     "grain": Environment(
         "Grain", ("grain_loader", "grain_workers", "grain_files"), ("grain", "numpy"), ("grain", JPEG)
     ),
@@ -59,6 +70,7 @@ ENVIRONMENTS = {
         ("hypersequence==0.10.0 numpy",),
     ),
     "h5py": Environment("h5py", ("h5py_files",), ("h5py", "numpy"), ("h5py numpy",)),
+    "seqp": Environment("seqp 0.1", ("seqp_sequences",), ("seqp", "h5py", "numpy"), ("seqp==0.1 h5py numpy",)),
     "ffcv": Environment("FFCV", ("ffcv_files",), ("ffcv", "numpy"), ("ffcv numpy",)),
     "webdataset": Environment("WebDataset", ("webdataset_files",), ("webdataset", "numpy"), ("webdataset numpy",)),
     "spdl": Environment("SPDL", ("spdl_pipeline",), ("spdl", "numpy"), (f"spdl numpy {JPEG}",)),

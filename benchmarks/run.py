@@ -15,13 +15,14 @@ import w2
 import w3
 import w4
 import w5
+import w6
 import w7
 from environments import ENVIRONMENTS, ROOT
 from harness import measure
 from records import BenchRecord
 from render import page
 
-BENCHES = {bench.name: bench for module in (w1, w2, w3, w4, w5, w7) for bench in module.BENCHES}
+BENCHES = {bench.name: bench for module in (w1, w2, w3, w4, w5, w6, w7) for bench in module.BENCHES}
 
 
 def arguments() -> argparse.Namespace:

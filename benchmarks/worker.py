@@ -20,10 +20,11 @@ import memory
 import numpy as np
 from checks import check
 from contenders import Trial, Way, Ways
-from declared import Work, work_from
+from declared import OF_SEQUENCES, Work, work_from
 from files import RowFiles, ToWrite
 from jpegs import make_jpegs
 from records import Build, Shot, Slice
+from sequences import Sequences
 from slices import Epoch, timed_slice
 from sources import RowsFile, make_rows
 
@@ -32,6 +33,8 @@ def make_source(work: Work, folder: str) -> Any:
     """Make what contenders read, anew in every process but for the files of rows, which lie in `folder`."""
     if work.from_files:
         return RowFiles(work, folder)
+    if work.kind in OF_SEQUENCES:
+        return Sequences(work, folder)
     if work.kind == "write":
         return ToWrite(work, folder)
     if work.kind == "decode":
