@@ -181,9 +181,9 @@ def test_a_full_disk_takes_no_record_twice(form: Any, tmp_path: Path) -> None:
     with flushed_at(0), form.writer(tmp_path / "a") as writer:
         failed = 0
         for number, record in enumerate(what.records):
-            with failing("pwrite", 1, OSError(errno.ENOSPC, "No space left on device")):
-                with contextlib.suppress(OSError):
-                    writer.write(record)
+            full_disk = OSError(errno.ENOSPC, "No space left on device")
+            with failing("pwrite", 1, full_disk), contextlib.suppress(OSError):
+                writer.write(record)
             failed += writer.next_index == number
             if writer.next_index == number:
                 assert writer.write(record) == number
@@ -216,7 +216,8 @@ def full(folder: str) -> None:
                     fill(mode, writer)
                     writer.close()
             except OSError as error:
-                assert error.errno == errno.EFBIG, error
+                refused = error
+                assert refused.errno == errno.EFBIG, refused
                 failed[mode] = failed.get(mode, 0) + 1
             else:
                 assert limit >= size

@@ -176,7 +176,7 @@ class BucketSampler(_ListingSampler):
             index = longest if self.indices is None else int(self.indices[longest])
             raise InvalidValueError(
                 f"max_tokens={self.max_tokens} is less than the longest sequence: "
-                f"number {index} has {self._of[longest]}"
+                f"number {index} has {self._of[longest]}; indices= may leave it out"
             )
 
     def _sort_into_buckets(self) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from batchup.columns import Ragged, SequenceColumn
 from batchup.columns.ragged import element_bytes
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
-from batchup.sequences.writer import RecordWriter
+from batchup.sequences.writer import RecordWriter, check_metadata
 
 COLLECTED = 4 * 2**20  # bytes of records that are written together
 
@@ -106,8 +106,8 @@ class Sink(Protocol):
     def check_elements(self, dtype: np.dtype[Any]) -> None:
         """Raise if elements of a dtype cannot be written."""
 
-    def check_key(self, key: str) -> None:
-        """Raise if there can be no metadata under a key."""
+    def check_metadata(self, key: str, text: str) -> None:
+        """Raise if a text cannot be stored under a key."""
 
     def put(self, columns: Mapping[str | None, Ragged]) -> None:
         """Write records; if that fails, it may be done again."""
@@ -181,10 +181,10 @@ class CollectingWriter(RecordWriter):
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
         sink = self._opened()
-        for key in metadata:
-            if isinstance(key, str):
-                sink.check_key(key)
-        super().add_metadata(metadata)
+        checked = check_metadata(metadata)
+        for key, text in checked.items():
+            sink.check_metadata(key, text)
+        self.metadata.update(checked)
 
     def close(self) -> None:
         """Write what is left, and give the file its name; if that is done, do nothing.
@@ -205,8 +205,10 @@ class CollectingWriter(RecordWriter):
 
     def __del__(self) -> None:
         if getattr(self, "_sink", None) is not None and self._process == os.getpid():
-            warnings.warn(f"{self!r} was not closed: nothing is kept", ResourceWarning, stacklevel=2, source=self)
-            self.discard()
+            try:
+                warnings.warn(f"{self!r} was not closed: nothing is kept", ResourceWarning, stacklevel=2, source=self)
+            finally:
+                self.discard()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.output_file!r}: next record {self.next_index}>"

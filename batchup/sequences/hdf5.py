@@ -74,7 +74,7 @@ class Hdf5RecordWriter(CollectingWriter):
     def _open(self, there: bool) -> Sink:
         required("h5py", "hdf5", type(self).__name__)
         if there:
-            with opened(self.output_file) as file:
+            with opened(self.output_file) as file, understood(self.output_file):
                 by_seqp = _is_seqp(file)
             if by_seqp:
                 return seqp.SeqpFile(self.output_file)
@@ -153,8 +153,8 @@ class Hdf5File:
         """Raise if HDF5 cannot hold them."""
         check_hdf5_elements(dtype)
 
-    def check_key(self, key: str) -> None:
-        """Do nothing: any key will do."""
+    def check_metadata(self, key: str, text: str) -> None:
+        """Do nothing: any text will do."""
 
     def put(self, columns: Mapping[str | None, Ragged]) -> None:
         """Lay records aside."""

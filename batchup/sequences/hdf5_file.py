@@ -193,10 +193,9 @@ class Hdf5Column(SequenceColumn):
         return self._lengths[indices].astype(np.int64)
 
     def _checked(self, place: int, length: int) -> NDArray[Any]:
-        try:
+        self._handle.file  # noqa: B018  that it has been closed is no damage
+        with understood(self._handle.name):
             sequence = self._read(self._handle, place)
-        except (OSError, RuntimeError) as error:
-            raise FileFormatError(f"{self._handle.name}: record {place} cannot be read: {error}") from error
         if sequence.shape != (length, *self._inner_shape) or not np.can_cast(sequence.dtype, self._dtype):
             raise FileFormatError(
                 f"{self._handle.name}: the record at place {place} should be {length} elements of {self._dtype} "

@@ -70,13 +70,20 @@ class Texts(Mapping[str, str]):
         self._handle = handle
 
     def __getitem__(self, key: str) -> str:
-        if key in OWN or key not in self._handle.file or not _is_text(self._handle.file[key]):
+        file = self._handle.file
+        with understood(self._handle.name):
+            text = (
+                _text(file, key, self._handle.name) if key not in OWN and key in file and _is_text(file[key]) else None
+            )
+        if text is None:
             raise KeyError(key)
-        return _text(self._handle.file, key, self._handle.name)
+        return text
 
     def __iter__(self) -> Iterator[str]:
         file = self._handle.file
-        return (key for key in file if not key[:1].isdigit() and key not in OWN and _is_text(file[key]))
+        with understood(self._handle.name):
+            keys = [key for key in file if not key[:1].isdigit() and key not in OWN and _is_text(file[key])]
+        return iter(keys)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -115,8 +122,10 @@ class SeqpFile:
         """Raise if HDF5 cannot hold them."""
         check_hdf5_elements(dtype)
 
-    def check_key(self, key: str) -> None:
-        """Raise if the key is that of something else in such a file."""
+    def check_metadata(self, key: str, text: str) -> None:
+        """Raise if the key is that of something else in such a file, or HDF5 cannot hold the text."""
+        if "\0" in text:
+            raise InvalidValueError(f"a file of seqp cannot have metadata with a zero byte: {key!r}: {text!r:.80}")
         if key in OWN or key[:1].isdigit() or not key.strip("./") or "\0" in key:
             raise InvalidValueError(f"a file of seqp cannot have metadata called {key!r}")
 
@@ -130,7 +139,7 @@ class SeqpFile:
         lengths = self._lengths + self._waiting.lengths(self.sequence_field).tolist()
         last = self.initial_index + len(lengths) - 1
         texts = {**writer.metadata, LENGTHS: json.dumps(lengths), LAST: str(last)}
-        with self._unfinished.hdf5(copied=True) as file:
+        with self._unfinished.hdf5(copied=True) as file, understood(self._unfinished.path):
             for name, kind in self.kinds.items():
                 for index, sequence in enumerate(self._waiting.sequences(name, kind), self.next_index):
                     file.create_dataset(_key(index, name), data=sequence, track_times=False)

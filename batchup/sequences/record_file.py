@@ -118,7 +118,7 @@ class FileRecordReader(FileReader):
             {field: column for field, (column, _) in columns.items()},
             columns[index.sequence_field][1],
             index.metadata,
-            lambda: _damages(index, memory, name),
+            lambda: _damages(committed, memory, name),
         )
 
 
@@ -164,8 +164,8 @@ class RecordFile:
     def check_elements(self, dtype: np.dtype[Any]) -> None:
         """Do nothing: all plain elements can be written."""
 
-    def check_key(self, key: str) -> None:
-        """Do nothing: any key will do."""
+    def check_metadata(self, key: str, text: str) -> None:
+        """Do nothing: any text will do."""
 
     def put(self, columns: Mapping[str | None, Ragged]) -> None:
         """Write a segment."""
@@ -276,8 +276,12 @@ def _column_of(name: str, field: str | None) -> SequenceColumn:
     return FileRecordReader(name).columns[field]
 
 
-def _damages(index: Index, memory: NDArray[np.uint8], name: str) -> Iterator[Damage]:
+def _damages(committed: Committed, memory: NDArray[np.uint8], name: str) -> Iterator[Damage]:
+    index = committed.content
     first = index.initial_index
+    if committed.torn is not None:
+        reason = f"byte {committed.torn} on, which may tell of newer records, is not what was written"
+        yield Damage(name, None, first, first + index.records - 1, reason)
     for number, count in enumerate(index.counts):
         for field in index.names:
             block = index.blocks[field][number]

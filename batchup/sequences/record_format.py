@@ -144,11 +144,14 @@ class Committed(NamedTuple):
         How often there was a new one.
     end : int
         The first byte behind it.
+    torn : int or None
+        Where it is told which index counts, if that cannot be read: a newer one than this may be lost.
     """
 
     content: Index
     generation: int
     end: int
+    torn: int | None = None
 
 
 def read_index(file: BinaryIO, name: str) -> Committed:
@@ -167,8 +170,9 @@ def read_index(file: BinaryIO, name: str) -> Committed:
     version = START.unpack_from(start)[1]
     if version != VERSION:
         raise FileFormatError(f"{name} has version {version} of the format; this release reads version {VERSION}")
-    slots = [_slot_at(start, place) for place in SLOTS if len(start) == HEAD]
-    found = max((entry for entry in slots if entry is not None), default=None)
+    slots = {place: _slot_at(start, place) for place in SLOTS if len(start) == HEAD}
+    found = max((entry for entry in slots.values() if entry is not None), default=None)
+    torn = [place for place, entry in slots.items() if entry is None and any(start[place : place + SLOT.size + 4])]
     if found is None:
         raise FileFormatError(f"{name} is damaged: nothing tells where its index is")
     generation, place, length, checksum = found
@@ -185,7 +189,7 @@ def read_index(file: BinaryIO, name: str) -> Committed:
         _check_blocks(index, place)
     except FAULTS as error:
         raise FileFormatError(f"{name} is damaged: its index cannot be understood: {error}") from error
-    return Committed(index, generation, place + length)
+    return Committed(index, generation, place + length, *torn)
 
 
 def _slot_at(start: bytes, place: int) -> tuple[int, int, int, int] | None:

@@ -48,10 +48,12 @@ class Unfinished:
         try:
             with h5py.File(forgiving, "r+" if copied else "w") as file:
                 yield file
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError) as error:
             if forgiving.error is not None:
                 raise forgiving.error from None
-            raise
+            if isinstance(error, FileFormatError):
+                raise
+            raise FileFormatError(f"{self.path}: h5py cannot write it: {error}") from error
         if forgiving.error is not None:
             raise forgiving.error
 
