@@ -49,24 +49,11 @@ class Ragged(SequenceColumn):
            [8, 9, 0]])
     """
 
-    __slots__ = (
-        "_base",
-        "_dtype",
-        "_inner_shape",
-        "_known_windows",
-        "_lengths",
-        "_readahead",
-        "_rebuilt",
-        "_row",
-        "_starts",
-        "_values",
-    )
+    __slots__ = ("_base", "_known_windows", "_lengths", "_readahead", "_rebuilt", "_row", "_starts", "_values")
 
     _base: NDArray[np.uint8]
     _starts: NDArray[np.int64]  # the first byte of each sequence
     _lengths: NDArray[Any]  # of an integer dtype
-    _dtype: np.dtype[Any]
-    _inner_shape: tuple[int, ...]
     _row: int  # bytes of an element
     _values: NDArray[Any] | None
     _rebuilt: Any
@@ -171,14 +158,6 @@ class Ragged(SequenceColumn):
         offsets = np.zeros(len(self._lengths) + 1, np.int64)
         np.cumsum(self._lengths, out=offsets[1:])
         return offsets
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._dtype
-
-    @property
-    def inner_shape(self) -> tuple[int, ...]:
-        return self._inner_shape
 
     @property
     def resident(self) -> bool:

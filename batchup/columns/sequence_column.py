@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 class SequenceColumn(ABC):
     """Sequences, wherever they are. In an `ArrayDataSource` its batches are `Ragged`, those of `padded` rectangles."""
 
-    __slots__ = ()
+    __slots__ = ("_dtype", "_inner_shape")
+
+    _dtype: np.dtype[Any]
+    _inner_shape: tuple[int, ...]
 
     @property
-    @abstractmethod
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements."""
+        return self._dtype
 
     @property
-    @abstractmethod
     def inner_shape(self) -> tuple[int, ...]:
         """Shape of an element; empty for numbers."""
+        return self._inner_shape
 
     @property
     @abstractmethod

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from batchup._indices import Indices, checked_indices
-from batchup.columns import Column, LaidOutColumn, as_column
+from batchup.columns import Column, as_column
+from batchup.columns.array_likes import LaidOutColumn
 from batchup.data_source.batches import merged, take_sample
 from batchup.data_source.buffers import Memory
 from batchup.data_source.passes import AHEAD, Pass

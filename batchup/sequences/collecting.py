@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from batchup.columns import Ragged, SequenceColumn
 from batchup.columns.ragged import element_bytes
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
-from batchup.sequences.writer import RecordWriter, check_metadata
+from batchup.sequences.writer import RecordWriter, checked_metadata
 
 COLLECTED = 4 * 2**20  # bytes of records that are written together
 
@@ -181,7 +181,7 @@ class CollectingWriter(RecordWriter):
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
         sink = self._opened()
-        checked = check_metadata(metadata)
+        checked = checked_metadata(metadata)
         for key, text in checked.items():
             sink.check_metadata(key, text)
         self.metadata.update(checked)

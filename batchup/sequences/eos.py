@@ -92,16 +92,9 @@ class EndedColumn(SequenceColumn):
 
     def __init__(self, column: SequenceColumn, end: Any) -> None:
         Padding(end).check(column.dtype, column.inner_shape)
+        self._dtype, self._inner_shape = column.dtype, column.inner_shape
         self._column = column
         self._end = end
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._column.dtype
-
-    @property
-    def inner_shape(self) -> tuple[int, ...]:
-        return self._column.inner_shape
 
     @property
     def resident(self) -> bool:

@@ -165,14 +165,6 @@ class Hdf5Column(SequenceColumn):
         self._inner_shape = inner_shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._dtype
-
-    @property
-    def inner_shape(self) -> tuple[int, ...]:
-        return self._inner_shape
-
-    @property
     def resident(self) -> bool:
         return False
 

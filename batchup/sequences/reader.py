@@ -264,14 +264,6 @@ class RetrievedColumn(SequenceColumn):
         self._dtype, self._inner_shape = first.dtype, first.shape[1:]
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._dtype
-
-    @property
-    def inner_shape(self) -> tuple[int, ...]:
-        return self._inner_shape
-
-    @property
     def resident(self) -> bool:
         return False
 

@@ -165,23 +165,7 @@ class StoredReader(RecordReader):
 
 
 class FileReader(StoredReader):
-    """Records in files; it is pickled as their names.
-
-    Parameters
-    ----------
-    file_names : str, path-like, or sequence of those
-        The files; if there are several, shards, in any order.
-    verify : bool, default False
-        Whether to compare all that is in them with its checksums now.
-
-    Raises
-    ------
-    FileNotFoundError
-        If one is not there.
-    FileFormatError
-        If one is damaged (`ChecksumError`, if that tells), or something else; if indexes are missing between shards,
-        or are there twice.
-    """
+    """Records in files; it is pickled as their names. See `FileRecordReader`."""
 
     def __init__(self, file_names: Any, verify: bool = False) -> None:
         names = [file_names] if isinstance(file_names, (str, os.PathLike)) else list(file_names)
@@ -220,16 +204,9 @@ class JoinedColumn(SequenceColumn):
     """The sequences of several columns, one behind the other."""
 
     def __init__(self, parts: Sequence[SequenceColumn]) -> None:
+        self._dtype, self._inner_shape = parts[0].dtype, parts[0].inner_shape
         self._parts = list(parts)
         self._ends = np.cumsum([len(part) for part in parts])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._parts[0].dtype
-
-    @property
-    def inner_shape(self) -> tuple[int, ...]:
-        return self._parts[0].inner_shape
 
     @property
     def resident(self) -> bool:

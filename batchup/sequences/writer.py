@@ -108,12 +108,7 @@ class RecordWriter(ABC):
         ValueError
             If one holds half of a character, which UTF-8 cannot tell.
         """
-        for key, value in dict(metadata).items():
-            if not isinstance(key, str) or not isinstance(value, str):
-                raise InvalidTypeError(f"metadata must be strings, got {key!r}: {value!r:.80}; json.dumps makes one")
-            check_text(key, "a key of metadata")
-            check_text(value, f"the metadata {key!r}")
-        self.metadata.update(metadata)
+        self.metadata.update(checked_metadata(metadata))
 
     @abstractmethod
     def close(self) -> None:
@@ -141,3 +136,14 @@ def check_text(text: str, what: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidValueError(f"{what} cannot be stored as UTF-8: {error}") from None
+
+
+def checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata as a dict; an error unless they are texts that can be stored."""
+    checked = dict(metadata)
+    for key, value in checked.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InvalidTypeError(f"metadata must be strings, got {key!r}: {value!r:.80}; json.dumps makes one")
+        check_text(key, "a key of metadata")
+        check_text(value, f"the metadata {key!r}")
+    return checked
