@@ -90,11 +90,13 @@ def work(mode: str, path: Path) -> None:
         fill(mode, writer)
 
 
-def is_old(mode: str, path: Path) -> bool:
+def is_old(mode: str, path: Path, torn: bool = False) -> bool:
     """Check that a file holds all old records, or all new ones; return which."""
     with form_of(mode).reader(path) as reader:
         old = reader.metadata("latest") is None
-        holds(reader, plain(OLD) if old else new_records(mode))
+        holds(reader, plain(OLD) if old else new_records(mode), sound=not torn)
+        if torn:
+            assert all("newer records" in damage.reason for damage in reader.verify())
     return old
 
 
@@ -308,7 +310,7 @@ def main(folder: str, kind: str, points: str, seed: str) -> None:
         job = killed_by(point, kind)
         status = in_a_fork(lambda: (job(), work(mode, path)))  # type: ignore[func-returns-value]
         assert status in (0, signal.SIGKILL), f"{mode}, {kind}: ended with {status}"
-        was_old = is_old(mode, path)
+        was_old = is_old(mode, path, torn=kind == "calls" and status != 0)
         if status == 0:
             assert not was_old
             alone(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -699,8 +698,3 @@ def test_data_sources(form: Format, name: str, tmp_path: Path) -> None:
     with form.reader(write(form, tmp_path / "a", plain(9))) as reader, pytest.raises(kind, match=said) as caught:
         reader.data_source(**options)
     assert isinstance(caught.value, BatchUpError)
-
-
-def test_nothing_is_left_in_the_working_folder() -> None:
-    """The checks of this file write to folders of their own."""
-    assert not [name for name in os.listdir() if name.endswith((".partial", ".records", ".hdf5"))]

@@ -19,7 +19,9 @@ from batchup.sequences.collecting import CollectingWriter, Kind, Sink, runs
 from batchup.sequences.hdf5_file import (
     Hdf5Column,
     Hdf5Handle,
+    attribute,
     check_hdf5_elements,
+    check_text,
     checked_dataset,
     mapped_values,
     numbers,
@@ -231,12 +233,16 @@ def _shard(file: Any, name: str) -> Shard:
         raise FileFormatError(
             f"{name} is no file of records: it has neither the attribute {MARK!r} nor what seqp writes"
         )
-    if int(file.attrs[MARK]) != VERSION:
-        raise FileFormatError(f"{name} has version {file.attrs[MARK]} of the layout; this release reads {VERSION}")
-    listed = file.attrs.get("fields")
-    fields, main = checked_fields(None if listed is None else json.loads(listed), file.attrs.get("sequence_field"))
-    metadata = {str(key): str(text) for key, text in json.loads(checked_dataset(file, METADATA, name)[()]).items()}
-    initial_index = int(file.attrs["initial_index"])
+    version = int(attribute(file, MARK, name))
+    if version != VERSION:
+        raise FileFormatError(f"{name} has version {version} of the layout; this release reads {VERSION}")
+    listed = attribute(file, "fields", name)
+    main = attribute(file, "sequence_field", name)
+    fields, main = checked_fields(None if listed is None else json.loads(listed), main)
+    stored = checked_dataset(file, METADATA, name)
+    check_text(stored, METADATA, name)
+    metadata = {str(key): str(text) for key, text in json.loads(stored[()]).items()}
+    initial_index = int(attribute(file, "initial_index", name))
     if not 0 <= initial_index <= MOST_RECORDS:
         raise FileFormatError(f"{name} is damaged: its records would begin with {initial_index}")
     names: list[str | None] = [None] if fields is None else list(fields)

@@ -80,6 +80,27 @@ def checked_dataset(file: Any, key: str, name: str) -> Any:
     return dataset
 
 
+def attribute(file: Any, key: str, name: str) -> Any:
+    """Return a text or a number that a file tells of itself; None if it does not.
+
+    Raises
+    ------
+    FileFormatError
+        If it is made of Python objects, which a damaged file may end the program by.
+    """
+    if key not in file.attrs:
+        return None
+    check_text(file.attrs.get_id(key), key, name)
+    return file.attrs[key]
+
+
+def check_text(stored: Any, key: str, name: str) -> None:
+    """Raise if something that is stored is made of Python objects other than texts."""
+    h5py = required("h5py", "hdf5", "reading HDF5 files")
+    if stored.dtype.hasobject and h5py.check_string_dtype(stored.dtype) is None:
+        raise FileFormatError(f"{name} is damaged: {key!r} should be a text or a number, and is of {stored.dtype}")
+
+
 def numbers(dataset: Any, name: str) -> Any:
     """Return a dataset with at least one dimension, whose elements are plain; an error if it is none."""
     if dataset.dtype.hasobject or not dataset.dtype.itemsize or not dataset.shape or 0 in dataset.shape[1:]:
