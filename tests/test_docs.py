@@ -56,7 +56,9 @@ def test_every_page_is_reachable() -> None:
     assert listed == {page for page in PAGES if DOCS in page.parents}
 
 
-@pytest.mark.parametrize("room", ["loaders", "work_pool", "hypersequence", "sequences", "data_source", "sampling", "errors"])
+@pytest.mark.parametrize(
+    "room", ["loaders", "work_pool", "hypersequence", "sequences", "data_source", "sampling", "errors"]
+)
 def test_reference_is_complete(room: str) -> None:
     """Every public name of a room has an entry on its page."""
     page = (DOCS / "reference" / f"{room}.md").read_text(encoding="utf-8")

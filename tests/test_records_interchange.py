@@ -342,7 +342,7 @@ def test_files_of_others(name: str, userblock: int, libver: str, tmp_path: Path)
     with h5py.File(tmp_path / "a", "w", userblock_size=userblock, libver=libver) as file:
         file.attrs["batchup_records"] = 1
         file.attrs["initial_index"] = 2
-        file["_metadata"] = "{}"
+        file["_metadata"] = np.frombuffer(b"{}", np.uint8)
         file.create_dataset("values", data=np.concatenate(records), **LAYOUTS[name])
         file["offsets"] = np.array([0, 3, 3, 7, 8], np.uint16)
     with Hdf5RecordReader(tmp_path / "a") as reader:

@@ -12,6 +12,7 @@ from batchup._numbers import whole_number
 from batchup.errors import InvalidValueError, LengthError
 
 SIDES = ("right", "left")
+MOST_VOID = 2**31 - 1  # bytes that NumPy takes as one element
 FEW = 16  # columns with places to fill
 _FIRST = np.arange(4096)
 
@@ -53,7 +54,7 @@ class Padding:
             np.broadcast_to(given, inner_shape)
             with np.errstate(all="ignore"):
                 held = given.astype(dtype)
-            fits = bool(np.all((held == given) | (given != given) | (dtype.kind in "fc")))
+                fits = bool(np.all((held == given) | _may_round(given, held, dtype)))
         except (TypeError, ValueError, OverflowError):
             fits = False
         if not fits:
@@ -97,6 +98,15 @@ class Padding:
         np.copyto(tail, self.value, "unsafe", empty)
 
 
+def _may_round(given: NDArray[Any], held: NDArray[Any], dtype: np.dtype[Any]) -> Any:
+    """Return where a value is not held as it is, but as near as can be: a fraction, or what is no number."""
+    if dtype.kind in "mM":
+        return np.isnat(held) & np.isnat(given) if given.dtype.kind in "mM" else False
+    if dtype.kind not in "fc" or given.dtype.kind not in "biufc":
+        return False
+    return np.isnan(given) | (np.isfinite(held) & (np.abs(held - given) <= np.abs(given) * np.finfo(dtype).eps))
+
+
 def _numbers(start: int, stop: int) -> NDArray[np.intp]:
     """Return the numbers between two."""
     return _FIRST[start:stop] if stop <= len(_FIRST) else np.arange(start, stop)
@@ -117,7 +127,7 @@ class Windows:
         self._base = base
         self._size = size
         self._cells: NDArray[Any] | None = None
-        if size <= len(base):
+        if size <= min(len(base), MOST_VOID):
             self._cells = np.ndarray((len(base) - size + 1,), f"V{size}", base, 0, (1,))
 
     def at(self, starts: NDArray[np.int64]) -> NDArray[Any]:
@@ -134,14 +144,20 @@ class Windows:
                 return self._cells[starts]
         except IndexError:
             pass  # the last ones reach over the end
-        return self.over_the_edge(starts)
+        return self.at_the_edge(starts)
 
-    def over_the_edge(self, starts: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the same, also from places before the memory begins."""
+    def at_the_edge(self, starts: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the same as rows of bytes, also from places before the memory begins."""
         base, size = self._base, self._size
-        rows = np.zeros((len(starts), size), np.uint8)
-        for row, start in zip(rows, starts.tolist(), strict=True):
+        room = len(base) - size
+        if self._cells is None:
+            rows, outside = np.zeros((len(starts), size), np.uint8), np.arange(len(starts))
+        else:
+            rows = self._cells[np.clip(starts, 0, room)].view(np.uint8).reshape(len(starts), size)
+            outside = np.flatnonzero((starts < 0) | (starts > room))
+        for row in outside.tolist():
+            start = int(starts[row])
             first, last = max(0, start), min(len(base), start + size)
             if first < last:
-                row[first - start : last - start] = base[first:last]
-        return rows.view(f"V{size}").reshape(len(starts))
+                rows[row, first - start : last - start] = base[first:last]
+        return rows

@@ -73,8 +73,8 @@ class Ragged(SequenceColumn):
         row = element_bytes(array.dtype, array.shape[1:])
         flat = np.ascontiguousarray(array).view(np.ndarray)
         self._set(_bytes(flat), ends[:-1] * row, ends[1:] - ends[:-1], array.dtype, array.shape[1:])
-        if ends[0] == 0 and ends[-1] == len(array) and flat.base is not None:
-            self._values = array if flat.shape == array.shape else None
+        if ends[0] == 0 and ends[-1] == len(array):
+            self._values = array if array.flags.c_contiguous else flat
 
     @classmethod
     def over(
@@ -111,7 +111,7 @@ class Ragged(SequenceColumn):
         Raises
         ------
         ValueError
-            If the shapes or dtypes of elements differ; if some cannot be held by the `dtype`, where that is given.
+            If the shapes or dtypes of elements differ; if the `dtype`, where that is given, cannot hold some of them.
         InvalidTypeError
             If one is a scalar.
 
@@ -130,27 +130,31 @@ class Ragged(SequenceColumn):
         if len(shapes) > 1:
             raise LengthError(f"the elements of sequences must have one shape, got {sorted(shapes)}")
         wanted = filled[0].dtype if dtype is None else np.dtype(dtype)
-        for array in filled:
-            if len(array) and not (array.dtype == wanted if dtype is None else np.can_cast(array.dtype, wanted)):
-                found = f"{wanted} and {array.dtype}" + ("; dtype= converts them" if dtype is None else "")
-                raise InvalidValueError(f"sequences must have elements of one dtype, got {found}")
-        return cls(np.concatenate(filled, dtype=wanted, casting="unsafe"), offsets.astype(np.int64))
+        return cls(np.concatenate([_converted(array, wanted, dtype is not None) for array in filled]), offsets)
 
     @classmethod
     def joined(cls, parts: Sequence[Ragged]) -> Ragged:
-        """Return the sequences of several, one behind the other."""
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
-        return cls(np.concatenate([part.values for part in parts], dtype=parts[0].dtype), offsets.astype(np.int64))
+        """Return the sequences of several, one behind the other; of the dtype that all of theirs can be held by.
+
+        Raises
+        ------
+        LengthError
+            If the shapes of elements differ.
+        """
+        filled = [part.values for part in parts if part.lengths.any()] or [part.values for part in parts[:1]]
+        shapes = {values.shape[1:] for values in filled}
+        if len(shapes) != 1:
+            raise LengthError(f"the elements of sequences must have one shape, got {sorted(shapes)}")
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(np.concatenate(filled), np.concatenate([[0], np.cumsum(lengths)]))
 
     @property
     def values(self) -> NDArray[Any]:
-        """The elements of all sequences, one behind the other; of a batch, the holder's own."""
-        if self._values is None:
-            values = compacted(self._base, self._starts, self.lengths, self._row)
-            self._values = values.view(self.dtype).reshape(-1, *self.inner_shape)
-            if self._rebuilt is None:
-                self._base, self._starts = _bytes(self._values), self.offsets[:-1] * self._row
-        return self._values
+        """The elements of all sequences, one behind the other; of a column in a file, a copy made anew each time."""
+        if self._values is not None:
+            return self._values
+        values = compacted(self._base, self._starts, self.lengths, self._row)
+        return values.view(self.dtype).reshape(-1, *self.inner_shape)
 
     @property
     def offsets(self) -> NDArray[np.int64]:
@@ -225,7 +229,11 @@ class Ragged(SequenceColumn):
         return rows, self.lengths if beside == "lengths" else padding.mask(self._lengths, rows.shape[1])
 
     def gather(self, indices: Indices) -> Ragged:
-        return self._at(indices)
+        lent = self.lent(indices)
+        return Ragged(lent.values, lent.offsets)
+
+    def lent(self, indices: Indices) -> Ragged:
+        return Ragged.over(self._base, self._starts[indices], self.lengths_at(indices), self._dtype, self._inner_shape)
 
     def expect(self, indices: Indices) -> bool:
         if self._readahead is None:
@@ -246,7 +254,7 @@ class Ragged(SequenceColumn):
             cells = windows.at(starts)
         else:
             starts = starts + (lengths - width) * self._row
-            cells = windows.at(starts) if starts.min() >= 0 else windows.over_the_edge(starts)
+            cells = windows.at(starts) if starts.min() >= 0 else windows.at_the_edge(starts)
         rows: NDArray[Any] = cells.view(self._dtype).reshape(len(lengths), width, *self._inner_shape)
         padding.fill(rows, lengths, width)
         return rows
@@ -260,9 +268,6 @@ class Ragged(SequenceColumn):
         stop = start + int(self._lengths[index]) * self._row
         sequence: NDArray[Any] = self._base[start:stop].view(self.dtype).reshape(-1, *self.inner_shape).copy()
         return sequence
-
-    def _at(self, indices: Any) -> Ragged:
-        return Ragged.over(self._base, self._starts[indices], self.lengths_at(indices), self._dtype, self._inner_shape)
 
     def _windows(self, size: int) -> Windows:
         """Return the windows of a size; a corpus is asked for some sizes again and again."""
@@ -337,6 +342,18 @@ def _file_of(base: NDArray[np.uint8]) -> tuple[Readahead | None, int]:
         with suppress(OSError):
             return Readahead(OpenFile(region.path)), region.offset
     return None, 0
+
+
+def _converted(array: NDArray[Any], dtype: np.dtype[Any], asked: bool) -> NDArray[Any]:
+    """Return elements as a dtype that holds them."""
+    if array.dtype == dtype or not len(array):
+        return array.astype(dtype)
+    with np.errstate(all="ignore"):
+        converted = array.astype(dtype) if asked else None
+    if converted is None or not np.array_equal(converted, array, equal_nan=array.dtype.kind in "fc"):
+        hint = "" if asked else "; dtype= converts them, if it can hold them"
+        raise InvalidValueError(f"sequences must have elements of one dtype, got {dtype} and {array.dtype}{hint}")
+    return converted
 
 
 def _as_array(values: Any) -> NDArray[Any]:

@@ -45,7 +45,11 @@ class SequenceColumn(ABC):
 
     @abstractmethod
     def gather(self, indices: Indices) -> Ragged:
-        """Return the sequences at `indices`, which are in range."""
+        """Return the sequences at `indices`, which are in range, in memory of their own."""
+
+    def lent(self, indices: Indices) -> Ragged:
+        """Return the same in memory that may be the column's, which is not to be written to."""
+        return self.gather(indices)
 
     @abstractmethod
     def lengths_at(self, indices: Indices) -> NDArray[Any]:
@@ -53,7 +57,7 @@ class SequenceColumn(ABC):
 
     def laid_out(self, indices: Indices, padding: Padding) -> NDArray[Any]:
         """Return the sequences at `indices`, which are in range, as the rows of a rectangle."""
-        ragged = self.gather(indices)
+        ragged = self.lent(indices)
         return ragged.laid_out(slice(0, len(ragged)), padding)
 
     def expect(self, indices: Indices) -> bool:

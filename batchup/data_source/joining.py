@@ -113,8 +113,7 @@ class JoinedRagged:
         """Add the sequences of a batch."""
         if not isinstance(part, Ragged):
             raise InvalidTypeError(f"a result of {type(part).__name__} cannot follow sequences of different lengths")
-        part.values  # noqa: B018  copied now: what they lie in may change
-        self._parts.append(part)
+        self._parts.append(Ragged(part.values.copy(), part.offsets))  # it may be used again for the next batch
 
     def result(self) -> Ragged:
         """Return all sequences."""

@@ -42,6 +42,8 @@ class Kind:
 
     def checked(self, values: Any, what: str) -> NDArray[Any]:
         """Return a copy of a sequence as an array of this kind; an error if it is of another."""
+        if isinstance(values, np.ma.MaskedArray):
+            raise InvalidTypeError(f"{what}: a masked array would lose its mask: write the mask as a field, or fill it")
         try:
             array = np.array(values)
         except ValueError as error:
@@ -57,11 +59,13 @@ class Kind:
         if self.known:
             raise InvalidValueError(
                 f"{what}: expected elements of {self.dtype} and shape {self.inner_shape}, as the records before have, "
-                f"got {array.dtype} and {array.shape[1:]}; np.asarray(values, {str(self.dtype)!r}) makes others alike"
+                f"got {array.dtype} and {array.shape[1:]}"
             )
         element_bytes(array.dtype, array.shape[1:])
         if array.dtype.names is not None:
             raise InvalidTypeError(f"{what}: elements of {array.dtype} are made of several: write each as a field")
+        if array.dtype.kind == "V" and array.dtype.type is not np.void:
+            raise InvalidTypeError(f"{what}: NumPy itself knows no elements of {array.dtype}: view them as integers")
         return array
 
     def of(self, array: NDArray[Any]) -> Kind:
@@ -131,7 +135,7 @@ class CollectingWriter(RecordWriter):
         initial_index: int | None = 0,
     ) -> None:
         super().__init__(fields, sequence_field, append, initial_index)
-        self.output_file = os.fspath(output_file)
+        self.output_file = os.fsdecode(output_file)
         if os.path.exists(self.output_file) and not os.path.isfile(self.output_file):
             raise InvalidValueError(f"{self.output_file} is a folder or a device: name a file")
         self._process = os.getpid()

@@ -6,14 +6,15 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup._extras import required
 from batchup.columns import Ragged, SequenceColumn
-from batchup.errors import FileFormatError, InvalidValueError
+from batchup.errors import ChecksumError, FileFormatError, InvalidValueError
 from batchup.sequences import hdf5_seqp as seqp
 from batchup.sequences.collecting import CollectingWriter, Kind, Sink, runs
 from batchup.sequences.hdf5_file import (
@@ -21,15 +22,15 @@ from batchup.sequences.hdf5_file import (
     Hdf5Handle,
     attribute,
     check_hdf5_elements,
-    check_text,
     checked_dataset,
+    file_status,
     mapped_values,
     numbers,
     opened,
     understood,
 )
 from batchup.sequences.reader import checked_fields
-from batchup.sequences.stored import Damage, FileReader, Shard
+from batchup.sequences.stored import Damage, FileReader, Identity, Shard, column_of
 from batchup.sequences.unfinished import PIECE, Unfinished, Waiting
 from batchup.sequences.writer import MOST_RECORDS
 
@@ -118,10 +119,13 @@ class Hdf5RecordReader(FileReader):
     [[5, 6], [1, 2, 3]]
     """
 
-    def _open(self, name: str) -> Shard:
+    def _open(self, name: str, known: Identity | None) -> Shard:
         required("h5py", "hdf5", type(self).__name__)
         with opened(name) as file, understood(name):
-            return seqp.shard(file, name) if _is_seqp(file) else _shard(file, name)
+            shard = seqp.shard(file, name) if _is_seqp(file) else _shard(file, name)
+        if known is not None and shard.identity is not None:
+            known.check(shard.identity.digest, name)
+        return shard
 
 
 class Hdf5File:
@@ -165,32 +169,36 @@ class Hdf5File:
     def finish(self, writer: CollectingWriter) -> None:
         """Write the file, and give it its name."""
         names: list[str | None] = [None] if writer.fields is None else list(writer.fields)
-        h5py = required("h5py", "hdf5", "writing")
         with self._name.hdf5() as file:
             file.attrs[MARK] = VERSION
             file.attrs["initial_index"] = self.initial_index
             if writer.fields is not None:
-                file.attrs["fields"] = json.dumps(writer.fields)
-                file.attrs["sequence_field"] = writer.sequence_field
-            text = json.dumps(writer.metadata, ensure_ascii=False)
-            file.create_dataset(METADATA, data=text, dtype=h5py.string_dtype())
+                # texts of a fixed length: for others HDF5 has heaps, in which, if they are damaged, it loses its way
+                file.attrs["fields"] = np.bytes_(json.dumps(writer.fields).encode())
+                file.attrs["sequence_field"] = np.bytes_(json.dumps(writer.sequence_field).encode())
+            text = json.dumps(writer.metadata, ensure_ascii=False).encode()
+            file.create_dataset(METADATA, data=np.frombuffer(text, np.uint8))
             for name in names:
                 self._write(file if name is None else file.create_group(name, track_order=True), name)
         self._name.take()
         self._waiting.close()
-        self._before = None
+        if self._before is not None:
+            self._before.close()
+            self._before = None
 
     def discard(self) -> None:
         """Leave all as it was before."""
         self._waiting.close()
-        self._before = None
+        if self._before is not None:
+            self._before.close()
+            self._before = None
         self._name.discard()
 
     def _take(self, path: str) -> None:
         """Go on with the records of the file that is there."""
         with opened(path) as file, understood(path):
             self._before = shard = _shard(file, path)
-        damage = next(shard.verify(), None)
+        damage = next(iter(shard.verify()), None)
         if damage is not None:
             raise FileFormatError(f"{damage}: nothing can be appended to it")
         self.fields, self.sequence_field = shard.fields, shard.sequence_field
@@ -236,38 +244,51 @@ def _shard(file: Any, name: str) -> Shard:
     version = int(attribute(file, MARK, name))
     if version != VERSION:
         raise FileFormatError(f"{name} has version {version} of the layout; this release reads {VERSION}")
-    listed = attribute(file, "fields", name)
-    main = attribute(file, "sequence_field", name)
-    fields, main = checked_fields(None if listed is None else json.loads(listed), main)
-    stored = checked_dataset(file, METADATA, name)
-    check_text(stored, METADATA, name)
-    metadata = {str(key): str(text) for key, text in json.loads(stored[()]).items()}
+    listed, main = (attribute(file, key, name) for key in ("fields", "sequence_field"))
+    fields, main = checked_fields(*(None if text is None else json.loads(text) for text in (listed, main)))
+    stored = numbers(checked_dataset(file, METADATA, name), name)
+    metadata = {str(key): str(text) for key, text in json.loads(bytes(stored[()])).items()}
     initial_index = int(attribute(file, "initial_index", name))
     if not 0 <= initial_index <= MOST_RECORDS:
         raise FileFormatError(f"{name} is damaged: its records would begin with {initial_index}")
     names: list[str | None] = [None] if fields is None else list(fields)
-    columns = {field: _column(file, field, name) for field in names}
-    if len({len(column) for column, _ in columns.values()}) > 1:
+    for field in names:  # before anything of them is read
+        for part in (OFFSETS, VALUES):
+            checked_dataset(file, part if field is None else f"{field}/{part}", name)
+    identity, handle = _identity(file, fields, name), Hdf5Handle(name)
+    stored_fields = {field: _field(file, field, handle, identity) for field in names}
+    if len({len(field.column) for field in stored_fields.values()}) > 1:
         raise FileFormatError(f"{name} is damaged: its fields have different numbers of records")
-    handle = Hdf5Handle(name)
     return Shard(
         name,
         initial_index,
         fields,
         main,
-        {field: column for field, (column, _) in columns.items()},
-        columns[main][1],
+        {field: stored.column for field, stored in stored_fields.items()},
+        stored_fields[main].lengths,
         metadata,
-        lambda: _damages(handle, names, initial_index),
+        partial(_damages, handle, stored_fields, initial_index),
         handle.close,
+        identity,
     )
 
 
-def _column(file: Any, field: str | None, name: str) -> tuple[SequenceColumn, NDArray[Any]]:
-    """Return the sequences of a field, and their lengths."""
+class _Field(NamedTuple):
+    """A field of a file: its sequences, their lengths, the CRC-32 of the values, and these, if they are mapped."""
+
+    column: SequenceColumn
+    lengths: NDArray[Any]
+    crc: int | None
+    memory: NDArray[np.uint8] | None
+
+
+def _field(file: Any, field: str | None, handle: Hdf5Handle, identity: Identity) -> _Field:
+    """Return a field of a file."""
+    name = handle.name
     prefix = "" if field is None else f"{field}/"
     values = numbers(checked_dataset(file, prefix + VALUES, name), name)
-    offsets = numbers(checked_dataset(file, prefix + OFFSETS, name), name)[()]
+    stored = numbers(checked_dataset(file, prefix + OFFSETS, name), name)
+    offsets = stored[()]
     if offsets.dtype.kind not in "iu" or offsets.ndim != 1 or not len(offsets) or offsets[0] != 0:
         raise FileFormatError(f"{name} is damaged: {prefix}{OFFSETS} are no offsets")
     offsets = offsets.astype(np.int64, copy=False)
@@ -276,22 +297,34 @@ def _column(file: Any, field: str | None, name: str) -> tuple[SequenceColumn, ND
             f"{name} is damaged: {prefix}{OFFSETS} must ascend to {len(values)}, the number of values; they end at "
             f"{offsets[-1]}"
         )
+    expected, crc = (None if crc is None else int(crc) for crc in (d.attrs.get("crc32") for d in (stored, values)))
+    if expected is not None and zlib.crc32(offsets.data) != expected:
+        raise ChecksumError(f"{name} is damaged: {prefix}{OFFSETS} are not what was written")
     lengths = np.empty(len(offsets) - 1, np.uint32 if offsets[-1] < 2**32 else np.int64)
     np.subtract(offsets[1:], offsets[:-1], out=lengths, casting="unsafe")
     inner_shape = values.shape[1:]
     memory = mapped_values(values, name)
     if memory is None:
         dtype = values.dtype.newbyteorder("=")
-        return Hdf5Column(Hdf5Handle(name), _Slices(prefix + VALUES, offsets), lengths, dtype, inner_shape), lengths
+        handle.hold()
+        read = _Slices(prefix + VALUES, offsets)
+        return _Field(Hdf5Column(handle, read, len(lengths), dtype, inner_shape, lengths), lengths, crc, None)
     starts = offsets[:-1]
     starts *= memory.nbytes // max(1, len(values))
-    rebuilt = (_column_of, (os.path.abspath(name), field))
-    return Ragged.over(memory, starts, lengths, values.dtype, inner_shape, rebuilt), lengths
+    rebuilt = (column_of, (Hdf5RecordReader, name, identity, field))
+    return _Field(Ragged.over(memory, starts, lengths, values.dtype, inner_shape, rebuilt), lengths, crc, memory)
 
 
-def _column_of(name: str, field: str | None) -> SequenceColumn:
-    """Return the sequences of a field of a file: what they are pickled as."""
-    return Hdf5RecordReader(name).columns[field]
+def _identity(file: Any, fields: list[str] | None, name: str) -> Identity:
+    """Return by what a file is known: the checksums that it has, or else when it was written to."""
+    checksum = records = 0
+    for prefix in [""] if fields is None else [f"{field}/" for field in fields]:
+        offsets = file[prefix + OFFSETS]
+        sums = [file[prefix + part].attrs.get("crc32") for part in (OFFSETS, VALUES)]
+        written = file_status(name) if None in sums else None
+        known = repr([offsets.shape, file[prefix + VALUES].shape, written, *map(str, sums)])
+        checksum, records = zlib.crc32(known.encode(), checksum), len(offsets) - 1
+    return Identity(records, checksum)
 
 
 class _Slices:
@@ -307,26 +340,23 @@ class _Slices:
         return values
 
 
-def _damages(handle: Hdf5Handle, names: list[str | None], initial_index: int) -> Iterator[Damage]:
-    for field in names:
-        for part in (OFFSETS, VALUES):
-            with understood(handle.name):
-                prefix = "" if field is None else f"{field}/"
-                sound = _is_sound(checked_dataset(handle.file, prefix + part, handle.name))
-                last = initial_index + len(handle.file[prefix + OFFSETS]) - 2
-            if not sound:
-                yield Damage(handle.name, field, initial_index, last, f"the {part} are not what was written")
+def _damages(handle: Hdf5Handle, fields: Mapping[str | None, _Field], initial_index: int) -> Iterator[Damage]:
+    for name, field in fields.items():
+        with understood(handle.name):
+            sound = _is_sound(handle, VALUES if name is None else f"{name}/{VALUES}", field)
+        if not sound:
+            last = initial_index + len(field.lengths) - 1
+            yield Damage(handle.name, name, initial_index, last, "the values are not what was written")
 
 
-def _is_sound(dataset: Any) -> bool:
-    """Return whether a dataset is what its checksum tells, if it has one: somebody else may have written it."""
-    expected = dataset.attrs.get("crc32")
-    if expected is None:
+def _is_sound(handle: Hdf5Handle, key: str, field: _Field) -> bool:
+    """Return whether values are what their checksum tells, if there is one: somebody else may have written them."""
+    if field.crc is None:
         return True
-    rows = max(1, PIECE * len(dataset) // max(1, dataset.nbytes))
+    values = checked_dataset(handle.file, key, handle.name) if field.memory is None else field.memory
+    rows = max(1, PIECE * len(values) // max(1, values.nbytes))
     checksum = 0
-    for start in range(0, len(dataset), rows):
-        checksum = zlib.crc32(
-            np.ascontiguousarray(dataset[start : start + rows]).reshape(-1).view(np.uint8).data, checksum
-        )
-    return checksum == int(expected)
+    for start in range(0, len(values), rows):
+        part = np.ascontiguousarray(values[start : start + rows])
+        checksum = zlib.crc32(part.reshape(-1).view(np.uint8).data, checksum)
+    return checksum == field.crc

@@ -81,24 +81,18 @@ def checked_dataset(file: Any, key: str, name: str) -> Any:
 
 
 def attribute(file: Any, key: str, name: str) -> Any:
-    """Return a text or a number that a file tells of itself; None if it does not.
+    """Return a text of a fixed length or a number that a file tells of itself; None if it does not.
 
     Raises
     ------
     FileFormatError
-        If it is made of Python objects, which a damaged file may end the program by.
+        If it is something else, which in a damaged file may end the program.
     """
     if key not in file.attrs:
         return None
-    check_text(file.attrs.get_id(key), key, name)
+    if file.attrs.get_id(key).dtype.kind not in "Siu":
+        raise FileFormatError(f"{name} is damaged: {key!r} should be a text or a number")
     return file.attrs[key]
-
-
-def check_text(stored: Any, key: str, name: str) -> None:
-    """Raise if something that is stored is made of Python objects other than texts."""
-    h5py = required("h5py", "hdf5", "reading HDF5 files")
-    if stored.dtype.hasobject and h5py.check_string_dtype(stored.dtype) is None:
-        raise FileFormatError(f"{name} is damaged: {key!r} should be a text or a number, and is of {stored.dtype}")
 
 
 def numbers(dataset: Any, name: str) -> Any:
@@ -128,10 +122,13 @@ class Hdf5Handle:
     ----------
     name : str
         Of the file.
+    status : tuple of int, optional
+        Its size and when it was written to, as it must be found again; as it is now by default.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, status: tuple[int, int] | None = None) -> None:
         self.name = os.path.abspath(name)
+        self._status = status or file_status(self.name)
         self._file: Any = None
         self._process = 0
         self._closed = False
@@ -142,8 +139,16 @@ class Hdf5Handle:
         if self._closed:
             raise InvalidValueError(f"{self.name} has been closed: read from it before, or open it again")
         if self._file is None or self._process != os.getpid():
-            self._file, self._process = opened(self.name), os.getpid()
+            file = opened(self.name)
+            if file_status(self.name) != self._status:
+                file.close()
+                raise FileFormatError(f"{self.name} has been replaced or written to since it was opened: open it anew")
+            self._file, self._process = file, os.getpid()
         return self._file
+
+    def hold(self) -> None:
+        """Open the file now, so that what is read is what was opened, whatever becomes of its name."""
+        self.file  # noqa: B018
 
     def close(self) -> None:
         """Let go of the file."""
@@ -153,7 +158,7 @@ class Hdf5Handle:
         self._file = None
 
     def __reduce__(self) -> Any:
-        return type(self), (self.name,)
+        return type(self), (self.name, self._status)
 
 
 class Hdf5Column(SequenceColumn):
@@ -165,22 +170,26 @@ class Hdf5Column(SequenceColumn):
         The file.
     read : callable
         ``read(handle, place)`` returns the sequence at a place, and can be pickled.
-    lengths : ndarray of int
-        The length of each.
+    count : int
+        Number of sequences.
     dtype, inner_shape
         Of an element.
+    lengths : ndarray of int, optional
+        The length of each; if it is not given, they are asked of each sequence when they are needed.
     """
 
     def __init__(
         self,
         handle: Hdf5Handle,
         read: Callable[[Hdf5Handle, int], NDArray[Any]],
-        lengths: NDArray[Any],
+        count: int,
         dtype: np.dtype[Any],
         inner_shape: tuple[int, ...],
+        lengths: NDArray[Any] | None = None,
     ) -> None:
         self._handle = handle
         self._read = read
+        self._count = count
         self._lengths = lengths
         self._dtype = dtype
         self._inner_shape = inner_shape
@@ -190,28 +199,46 @@ class Hdf5Column(SequenceColumn):
         return False
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return self._count
+
+    def _one(self, index: int) -> NDArray[Any]:
+        """Return a sequence as it is stored: in the files of seqp each may have a dtype of its own."""
+        sequence = self._checked(index, any_dtype=True)
+        if not len(sequence):
+            return np.empty((0, *self._inner_shape), self._dtype)
+        return sequence.astype(sequence.dtype.newbyteorder("="), copy=False)
 
     def gather(self, indices: Indices) -> Ragged:
         places = np.arange(len(self))[indices] if isinstance(indices, slice) else indices
-        lengths = self.lengths_at(places)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        values = np.empty((int(offsets[-1]), *self._inner_shape), self._dtype)
+        sequences: list[NDArray[Any]] = [np.empty(0)] * len(places)
         for row in np.argsort(places, kind="stable").tolist():  # as they lie in the file
-            if lengths[row]:
-                values[offsets[row] : offsets[row + 1]] = self._checked(int(places[row]), int(lengths[row]))
-        return Ragged(values, offsets)
+            sequences[row] = self._checked(int(places[row]))
+        empty = np.empty((0, *self._inner_shape), self._dtype)
+        offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in sequences])]).astype(np.int64)
+        return Ragged(np.concatenate([empty, *(part for part in sequences if len(part))], dtype=self._dtype), offsets)
 
     def lengths_at(self, indices: Indices) -> NDArray[Any]:
-        return self._lengths[indices].astype(np.int64)
+        if self._lengths is not None:
+            return self._lengths[indices].astype(np.int64)
+        places = np.arange(len(self))[indices].tolist()
+        return np.array([len(self._checked(place)) for place in places], np.int64)
 
-    def _checked(self, place: int, length: int) -> NDArray[Any]:
+    def _checked(self, place: int, any_dtype: bool = False) -> NDArray[Any]:
+        """Return a sequence; an error if it is not what it should be."""
         self._handle.file  # noqa: B018  that it has been closed is no damage
         with understood(self._handle.name):
             sequence = self._read(self._handle, place)
-        if sequence.shape != (length, *self._inner_shape) or not np.can_cast(sequence.dtype, self._dtype):
+        alike = any_dtype or not len(sequence) or sequence.dtype.newbyteorder("=") == self._dtype
+        length = len(sequence) if self._lengths is None else int(self._lengths[place])
+        if sequence.shape != ((length, *self._inner_shape) if length else (0, *sequence.shape[1:])) or not alike:
             raise FileFormatError(
                 f"{self._handle.name}: the record at place {place} should be {length} elements of {self._dtype} "
                 f"{self._inner_shape}, and is {sequence.dtype} {sequence.shape}"
             )
         return sequence
+
+
+def file_status(name: str) -> tuple[int, int]:
+    """Return by what it is seen that a file is another one, or was written to."""
+    status = os.stat(name)
+    return status.st_size, status.st_mtime_ns

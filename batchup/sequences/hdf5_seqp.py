@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from batchup.sequences.hdf5_file import (
     understood,
 )
 from batchup.sequences.reader import checked_fields
-from batchup.sequences.stored import Shard
+from batchup.sequences.stored import Identity, Shard
 from batchup.sequences.unfinished import Unfinished, Waiting
 
 if TYPE_CHECKING:
@@ -58,9 +59,13 @@ def shard(file: Any, name: str) -> Shard:
             f"{name} is damaged: its records run from {first} to {last}, and there are {lengths.size} lengths"
         )
     handle = Hdf5Handle(name)
+    handle.hold()
     names: list[str | None] = [None] if fields is None else list(fields)
     columns = {field: _column(file, handle, lengths, first, field, main) for field in names}
-    return Shard(name, first, fields, main, dict(columns), lengths, Texts(handle), close=handle.close)
+    identity = Identity(len(lengths), zlib.crc32(repr((fields, main, first)).encode(), zlib.crc32(lengths.data)))
+    shard = Shard(name, first, fields, main, dict(columns), lengths, Texts(handle), close=handle.close)
+    shard.identity = identity
+    return shard
 
 
 class Texts(Mapping[str, str]):
@@ -105,6 +110,10 @@ class SeqpFile:
             with opened(path) as file, understood(path):
                 before = shard(file, path)
             self.metadata = dict(before.metadata)
+            self.kinds = {
+                name: Kind(column.dtype, column.inner_shape, bool(column.lengths.any()))
+                for name, column in before.columns.items()
+            }
             before.close()
         except BaseException:
             self._unfinished.discard()
@@ -112,10 +121,6 @@ class SeqpFile:
         self.fields, self.sequence_field = before.fields, before.sequence_field
         self.initial_index = before.initial_index
         self.next_index = before.initial_index + len(before.lengths)
-        self.kinds = {
-            name: Kind(column.dtype, column.inner_shape, bool(column.lengths.any()))
-            for name, column in before.columns.items()
-        }
         self._lengths = before.lengths.tolist()
 
     def check_elements(self, dtype: np.dtype[Any]) -> None:
@@ -173,17 +178,17 @@ def _column(
     file: Any, handle: Hdf5Handle, lengths: NDArray[np.int64], first: int, field: str | None, main: str | None
 ) -> Hdf5Column:
     """Return the sequences of a field."""
-    if field != main:
-        keys = (_key(first + place, field) for place in range(len(lengths)))
-        lengths = np.array([len(numbers(checked_dataset(file, key, handle.name), handle.name)) for key in keys], int)
-    filled = np.flatnonzero(lengths)
     dtype: np.dtype[Any] = np.dtype(float)
     inner_shape: tuple[int, ...] = ()
-    if len(lengths):
-        key = _key(first + int(filled[0] if len(filled) else 0), field)
-        example = numbers(checked_dataset(file, key, handle.name), handle.name)
-        dtype, inner_shape = example.dtype.newbyteorder("="), example.shape[1:]
-    return Hdf5Column(handle, _Dataset(first, field), lengths, dtype, inner_shape)
+    places = range(len(lengths)) if field != main else np.flatnonzero(lengths)[:1].tolist() or range(len(lengths))[:1]
+    for place in places:
+        example = numbers(checked_dataset(file, _key(first + place, field), handle.name), handle.name)
+        if len(example) or place == 0:
+            dtype, inner_shape = example.dtype.newbyteorder("="), example.shape[1:]
+        if len(example):
+            break
+    known = lengths if field == main else None
+    return Hdf5Column(handle, _Dataset(first, field), len(lengths), dtype, inner_shape, known)
 
 
 def _key(index: int, field: str | None) -> str:

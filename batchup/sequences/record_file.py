@@ -7,6 +7,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from batchup.sequences.record_format import (
     read_index,
     slot,
 )
-from batchup.sequences.stored import Damage, FileReader, Shard
+from batchup.sequences.stored import Damage, FileReader, Identity, Shard, column_of
 
 CHECKED = 4 * 2**20  # bytes whose checksum is made at a time
 
@@ -104,11 +105,14 @@ class FileRecordReader(FileReader):
     [[5, 6], [1, 2, 3]]
     """
 
-    def _open(self, name: str) -> Shard:
+    def _open(self, name: str, known: Identity | None) -> Shard:
         with open(name, "rb") as file:
             committed = read_index(file, name)
             mapped = mmap.mmap(file.fileno(), committed.end, access=mmap.ACCESS_READ)
         index, memory = committed.content, np.frombuffer(mapped, np.uint8)
+        if known is not None:
+            known.check(index.digest(known.records), name)
+            index.cut(known.records)
         columns = {field: _column(index, memory, field, name) for field in index.names}
         return Shard(
             name,
@@ -118,7 +122,8 @@ class FileRecordReader(FileReader):
             {field: column for field, (column, _) in columns.items()},
             columns[index.sequence_field][1],
             index.metadata,
-            lambda: _damages(committed, memory, name),
+            partial(_damages, committed, memory, name),
+            identity=_identity(index),
         )
 
 
@@ -169,9 +174,12 @@ class RecordFile:
 
     def put(self, columns: Mapping[str | None, Ragged]) -> None:
         """Write a segment."""
+        self._check_disk()
         end, blocks = self._end, {}
         for name, ragged in columns.items():
-            values, lengths = ragged.values.reshape(-1).view(np.uint8), ragged.lengths
+            lengths = ragged.lengths
+            little_endian = ragged.values.astype(ragged.dtype.newbyteorder("<"), copy=False)
+            values = little_endian.reshape(-1).view(np.uint8)
             if lengths.max() > np.iinfo(LENGTH).max:
                 raise LengthError(f"a record file takes sequences of up to 2**32 - 1 elements, got {lengths.max()}")
             stored = lengths.astype(LENGTH)
@@ -189,6 +197,7 @@ class RecordFile:
 
     def finish(self, writer: CollectingWriter) -> None:
         """Write the index, have it count, and give the file its name."""
+        self._check_disk()
         index = self._index
         index.fields, index.sequence_field = writer.fields, writer.sequence_field
         index.initial_index, index.metadata = self.initial_index, dict(writer.metadata)
@@ -228,13 +237,15 @@ class RecordFile:
         write_all(self._file.fileno(), data, start)
 
     def _sync(self) -> None:
-        if self._lost:
-            raise FileFormatError(f"{self._name}: the disk has lost what was written: write the records again")
         try:
             os.fsync(self._file.fileno())
         except OSError:
             self._lost = True  # to ask again would say that all is well
             raise
+
+    def _check_disk(self) -> None:
+        if self._lost:
+            raise FileFormatError(f"{self._name}: the disk has lost what was written: discard it, and write it again")
 
     def _remove(self) -> None:
         """Remove the file if it is a new one."""
@@ -267,13 +278,14 @@ def _column(
             )
         ends += block.start - sizes
         first += count
-    rebuilt = (_column_of, (os.path.abspath(name), field))
+    rebuilt = (column_of, (FileRecordReader, os.path.abspath(name), _identity(index), field))
     return Ragged.over(memory, starts, lengths, kind.dtype, kind.inner_shape, rebuilt), lengths
 
 
-def _column_of(name: str, field: str | None) -> SequenceColumn:
-    """Return the sequences of a field of a record file: what they are pickled as."""
-    return FileRecordReader(name).columns[field]
+def _identity(index: Index) -> Identity:
+    digest = index.digest(index.records)
+    assert digest is not None
+    return Identity(index.records, digest)
 
 
 def _damages(committed: Committed, memory: NDArray[np.uint8], name: str) -> Iterator[Damage]:

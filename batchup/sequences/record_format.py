@@ -16,10 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.errors import BatchUpError, ChecksumError, FileFormatError
+from batchup.errors import BatchUpError, ChecksumError, FileFormatError, LengthError
 from batchup.sequences.collecting import Kind
 from batchup.sequences.reader import checked_fields
-from batchup.sequences.writer import MOST_RECORDS
 
 MAGIC = b"\x8fBURECS\n"
 VERSION = 1
@@ -29,6 +28,7 @@ SLOT = struct.Struct("<QQQI")  # generation, start and bytes of the index, its C
 HEAD = 4096
 ALIGNED = 64
 MOST_INDEX = 2**31  # bytes
+MOST_INDEXES = 2**63 - 1
 LENGTH = np.dtype("<u4")
 DTYPE = re.compile(r"[<|][biufcSUVMm][1-9]\d{0,8}(\[([1-9]\d{0,8})?[A-Za-z]{1,2}\])?")  # NumPy ends at "M8[s/0]"
 PLACE = [("start", "<u8"), ("bytes", "<u8"), ("crc", "<u4"), ("lengths_crc", "<u4"), ("lengths_start", "<u8")]
@@ -106,7 +106,32 @@ class Index:
         for number, name in enumerate(self.names):
             if self.counts:
                 table["fields"][:, number] = np.array([tuple(block) for block in self.blocks[name]], PLACE)
-        return struct.pack("<Q", len(text)) + text + table.tobytes()
+        whole = struct.pack("<Q", len(text)) + text + table.tobytes()
+        if len(whole) > MOST_INDEX:
+            raise LengthError(f"metadata and {len(self.counts)} segments take {len(whole)} bytes, more than 2**31")
+        return whole
+
+    def cut(self, records: int) -> None:
+        """Leave out what was added behind the first records."""
+        segments = 0
+        while sum(self.counts[:segments]) < records:
+            segments += 1
+        self.counts = self.counts[:segments]
+        self.blocks = {name: blocks[:segments] for name, blocks in self.blocks.items()}
+
+    def digest(self, records: int) -> int | None:
+        """Return a checksum of the first records, which others that are added do not change; None if it is not known.
+
+        It is made from the checksums of what is written together.
+        """
+        checksum = counted = 0
+        for number, count in enumerate(self.counts):
+            if counted == records:
+                break
+            counted += count
+            of_segment = [count, *(tuple(self.blocks[name][number]) for name in self.names)]
+            checksum = zlib.crc32(repr(of_segment).encode(), checksum)
+        return checksum if counted == records else None
 
 
 def table_type(fields: int) -> np.dtype[Any]:
@@ -216,7 +241,7 @@ def _decoded(text: bytes) -> Index:
     index.counts = table["records"].tolist()
     for number, name in enumerate(index.names):
         index.blocks[name] = [Block(*row) for row in table["fields"][:, number].tolist()]
-    if index.records != meta["records"] or not 0 <= index.initial_index <= MOST_RECORDS - index.records:
+    if index.records != meta["records"] or not 0 <= index.initial_index <= MOST_INDEXES - index.records:
         raise ValueError(f"{meta['records']} records from {index.initial_index} on, {index.records} in the table")
     return index
 

@@ -43,6 +43,26 @@ class Damage(NamedTuple):
         return f"{self.file}: records {self.first} to {self.last}{of_field}: {self.reason}"
 
 
+class Identity(NamedTuple):
+    """By what a file is known that was pickled as its name.
+
+    Attributes
+    ----------
+    records : int
+        Number of records that it had.
+    digest : int
+        A checksum of them.
+    """
+
+    records: int
+    digest: int
+
+    def check(self, digest: int | None, name: str) -> None:
+        """Raise if the first so many records of the file that has the name now are others."""
+        if digest != self.digest:
+            raise FileFormatError(f"{name} holds other records now than when it was sent or saved: open it anew")
+
+
 @dataclass
 class Shard:
     """What a file of records holds.
@@ -65,6 +85,8 @@ class Shard:
         Yields what is damaged.
     close : callable
         Lets go of the file.
+    identity : Identity, optional
+        By what the file is known.
     """
 
     name: str
@@ -74,8 +96,9 @@ class Shard:
     columns: dict[str | None, SequenceColumn]
     lengths: NDArray[Any]
     metadata: Mapping[str, str] = field(default_factory=dict)
-    verify: Callable[[], Iterator[Damage]] = lambda: iter(())
-    close: Callable[[], None] = lambda: None
+    verify: Callable[[], Iterable[Damage]] = tuple
+    close: Callable[[], object] = tuple
+    identity: Identity | None = None
 
 
 class StoredReader(RecordReader):
@@ -108,7 +131,7 @@ class StoredReader(RecordReader):
         self._columns = None
         for shard in self._shards:
             shard.close()
-            shard.columns, shard.verify = {}, lambda: iter(())  # they hold the file
+            shard.columns, shard.verify = {}, tuple  # they hold the file
 
     def indexes(self) -> Iterable[int]:
         return range(self._first, self._first + self._count)
@@ -167,13 +190,18 @@ class StoredReader(RecordReader):
 class FileReader(StoredReader):
     """Records in files; it is pickled as their names. See `FileRecordReader`."""
 
+    _known: Sequence[Identity | None] | None = None  # of files that are opened again
+
     def __init__(self, file_names: Any, verify: bool = False) -> None:
-        names = [file_names] if isinstance(file_names, (str, os.PathLike)) else list(file_names)
+        names = [file_names] if isinstance(file_names, (str, bytes, os.PathLike)) else list(file_names)
         if not names:
             raise InvalidValueError("there must be at least one file to read, got none")
-        self.file_names = [os.fspath(name) for name in names]
+        self.file_names = [os.fsdecode(name) for name in names]
         self._paths = [os.path.abspath(name) for name in self.file_names]  # another process may be in another folder
-        super().__init__([self._open(name) for name in self.file_names])
+        known = [None] * len(self.file_names) if self._known is None else self._known
+        shards = [self._open(name, as_known) for name, as_known in zip(self.file_names, known, strict=True)]
+        self._identities = [shard.identity for shard in shards]
+        super().__init__(shards)
         damage = self.verify() if verify else []
         if damage:
             raise ChecksumError(f"{len(damage)} parts are damaged: {damage[0]}")
@@ -189,11 +217,11 @@ class FileReader(StoredReader):
         self._make_columns()
         return [damage for shard in self._shards for damage in shard.verify()]
 
-    def _open(self, name: str) -> Shard:
+    def _open(self, name: str, known: Identity | None) -> Shard:
         raise NotImplementedError
 
     def __reduce__(self) -> Any:
-        return type(self), (self._paths,)
+        return _reopened, (type(self), self._paths, self._identities)
 
     def __repr__(self) -> str:
         shown = self.file_names[0] if len(self.file_names) == 1 else f"{len(self.file_names)} files"
@@ -216,11 +244,13 @@ class JoinedColumn(SequenceColumn):
         return int(self._ends[-1])
 
     def gather(self, indices: Indices) -> Ragged:
+        lent = self.lent(indices)
+        return Ragged(lent.values, lent.offsets)
+
+    def lent(self, indices: Indices) -> Ragged:
         places, number, present = self._where(indices)
-        pieces = [self._parts[part].gather(places[number == part]) for part in present]
-        if len(pieces) == 1:
-            return pieces[0]
-        return Ragged.joined(pieces).gather(_back(number))
+        pieces = [self._parts[part].lent(places[number == part]) for part in present]
+        return pieces[0] if len(pieces) == 1 else Ragged.joined(pieces).lent(_back(number))
 
     def lengths_at(self, indices: Indices) -> NDArray[Any]:
         places, number, present = self._where(indices)
@@ -272,14 +302,15 @@ def ordered(shards: Sequence[Shard]) -> list[Shard]:
         If there are gaps, or shards overlap, or their fields differ.
     """
     shards = sorted(shards, key=lambda shard: (shard.initial_index, len(shard.lengths)))
+    shards = [shard for shard in shards if len(shard.lengths)] or shards[:1]
     for before, after in pairwise(shards):
         due = before.initial_index + len(before.lengths)
-        if len(after.lengths) and after.initial_index > due:
+        if after.initial_index > due:
             raise FileFormatError(
                 f"the records {due} to {after.initial_index - 1} are missing: {before.name} ends before them, and "
                 f"{after.name} begins behind them; is a shard missing from the list?"
             )
-        if len(after.lengths) and after.initial_index < due:
+        if after.initial_index < due:
             raise FileFormatError(
                 f"{before.name} and {after.name} both hold record {after.initial_index}: they are no shards of one "
                 "whole; read them one by one"
@@ -290,6 +321,19 @@ def ordered(shards: Sequence[Shard]) -> list[Shard]:
                 f"{after.name} has {after.fields} ({after.sequence_field!r})"
             )
     return shards
+
+
+def _reopened(reader_class: type[FileReader], paths: list[str], known: Sequence[Identity | None]) -> FileReader:
+    """Return a reader of the records that were in some files."""
+    reader = reader_class.__new__(reader_class)
+    reader._known = known
+    reader.__init__(paths)  # type: ignore[misc]
+    return reader
+
+
+def column_of(reader_class: type[FileReader], path: str, known: Identity, field: str | None) -> SequenceColumn:
+    """Return the sequences of a field of a file: what they are pickled as."""
+    return _reopened(reader_class, [path], [known]).columns[field]
 
 
 def _back(number: NDArray[np.intp]) -> NDArray[np.intp]:
