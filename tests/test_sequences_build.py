@@ -338,14 +338,26 @@ def test_a_folder_that_appears_meanwhile(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_what_a_killed_run_left() -> None:
     """The folder of a run that was killed is emptied, and the run begins anew."""
-    os.makedirs("out.partial/folder/inside")
+    os.mkdir("out.partial")
     Path("out.partial/00001.records").write_bytes(b"half")
     Path("out.partial/00099.records.partial").write_bytes(b"half")
-    os.symlink("../corpus.txt", "out.partial/link")
     assert build() == 0
     assert sorted(os.listdir("out")) == ["00001.records", "vocab.json"]
     assert there() == {"corpus.txt", "out"}
     assert Path("corpus.txt").read_bytes() == TEXT.encode()
+
+
+@pytest.mark.parametrize("mine", ["folder/inside", "00001.records/mine", "notes.txt", "1.records"])
+def test_what_no_run_left(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of the name that a build would use, with something else in it, is left as it is."""
+    path = Path("out.partial", mine)
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    Path("out.partial/00002.records").write_bytes(b"half")
+    assert build() == 1
+    assert "which no build has made" in capsys.readouterr().err
+    assert path.read_text() == "precious"
+    assert Path("out.partial/00002.records").exists()
 
 
 def test_two_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,13 @@ class Padding:
             return self.to
         return longest if self.pad_to == 1 else -(-longest // self.pad_to) * self.pad_to
 
+    def widths(self, lengths: NDArray[Any]) -> NDArray[Any]:
+        """Return how many places each of some sequences takes in a rectangle that it decides on."""
+        if self.to is not None:
+            self.width(lengths)  # raises if one is longer
+            return np.full_like(lengths, self.to)
+        return lengths if self.pad_to == 1 else -(-lengths // self.pad_to) * self.pad_to
+
     def mask(self, lengths: NDArray[Any], width: int) -> NDArray[np.bool_]:
         """Return which places of the rectangle hold an element."""
         columns = np.arange(width)

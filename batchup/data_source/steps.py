@@ -156,7 +156,10 @@ class ShardStream(IndexStream):
             beginning = self._beginning()
             return beginning[(walk.rank - len(batches)) % len(beginning)]
         nothing = cut(batches[-1], 0, 0)
-        return pad(nothing, last_sample(batches[-1]), walk.batch_size) if walk.tail == "pad" else nothing
+        if walk.tail != "pad":
+            return nothing
+        # as many as there are beside it: the batch size may be but a limit, which long sequences must not reach
+        return pad(nothing, last_sample(batches[-1]), chunk_extent(batches[-1]))
 
     def _beginning(self) -> list[Any]:
         if self._first is None:

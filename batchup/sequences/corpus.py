@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import sys
 import zlib
@@ -19,16 +20,17 @@ import numpy as np
 from tqdm import tqdm
 
 from batchup._extras import required
-from batchup._files import PARTIAL, is_named
+from batchup._files import PARTIAL, is_named, sync_folder
 from batchup._numbers import whole_number
 from batchup.columns.ragged import Ragged
 from batchup.errors import FileBusyError, FileFormatError, InvalidTypeError, InvalidValueError, UnsupportedError
 from batchup.sequences.hdf5 import Hdf5RecordWriter
 from batchup.sequences.record_file import FileRecordWriter
-from batchup.sequences.sharded import ShardedWriter
+from batchup.sequences.sharded import ShardedWriter, braced
 from batchup.sequences.vocabulary import NUM_SPECIAL, Vocabulary, VocabularyCollector
 
 FORMATS = ("records", "hdf5")
+_OURS = re.compile(r"(\d{5,}\.(records|hdf5)|vocab\.json)(\.partial)?")  # what a build makes
 _BLOCK = 2**20  # bytes that are read at a time, or a line if that is longer
 _LINES = 1024  # that are encoded together
 
@@ -111,7 +113,7 @@ def build(
     with Corpus(corpus, tokenize) as lines, _folder_in_the_making(folder) as partial:
         vocab = _collected(lines, max_symbols) if known is None else known
         report = Report(folder, len(vocab))
-        template = os.path.join(_braced(partial), "{:05d}." + file_format)
+        template = os.path.join(braced(partial), "{:05d}." + file_format)
         _write_records(lines, vocab, writer_class, template, records_per_shard, use_unk, add_eos, report)
         _write_vocabulary(vocab, os.path.join(partial, "vocab.json"))
         report.shards = len(os.listdir(partial)) - 1
@@ -256,11 +258,6 @@ def _writer_class(file_format: str) -> Any:
     return Hdf5RecordWriter
 
 
-def _braced(path: str) -> str:
-    """Return what `str.format` makes the path of."""
-    return path.replace("{", "{{").replace("}", "}}")
-
-
 @contextmanager
 def _folder_in_the_making(name: str) -> Iterator[str]:
     """Give an empty folder that takes its name at the end of the block; if that fails, nothing is left."""
@@ -270,12 +267,17 @@ def _folder_in_the_making(name: str) -> Iterator[str]:
     descriptor = _taken(partial)
     try:
         _empty(partial)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    try:
         yield partial
         os.fsync(descriptor)
         _check_free(path, name)
         with suppress(FileNotFoundError):
             os.rmdir(path)
         os.rename(partial, path)
+        sync_folder(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -311,8 +313,10 @@ def _taken(partial: str) -> int:
 
 
 def _empty(folder: str) -> None:
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.remove(entry.path)
+    """Remove what a build has left that was killed; an error if there is anything else."""
+    entries = list(os.scandir(folder))
+    for entry in entries:
+        if not _OURS.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+            raise InvalidValueError(f"{folder} holds {entry.name!r}, which no build has made: take it out of the way")
+    for entry in entries:
+        os.remove(entry.path)

@@ -161,6 +161,7 @@ def _rows(descending: NDArray[np.int64], max_length: int) -> tuple[NDArray[np.in
     row_of = np.empty(len(descending), np.int64)
     room: list[int] = []  # left in rows, ascending
     rows_with: dict[int, list[NDArray[np.int64]]] = {}
+    ascending = -descending
     rows = at = 0
 
     def leave(left: int, numbers: NDArray[np.int64]) -> None:
@@ -172,7 +173,7 @@ def _rows(descending: NDArray[np.int64], max_length: int) -> tuple[NDArray[np.in
 
     while at < len(descending):
         length = int(descending[at])
-        end = int(np.searchsorted(-descending, -length, "right"))
+        end = int(np.searchsorted(ascending, -length, "right"))
         while at < end:
             place = bisect_left(room, length)
             if place < len(room):

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import Indices, checked_indices
+from batchup._indices import Indices, checked_indices, integer_array
 from batchup._numbers import whole_number
 from batchup.columns import Ragged, SequenceColumn
+from batchup.columns.padding import Padding
 from batchup.data_source import ArrayDataSource
 from batchup.errors import IndexRangeError, InvalidTypeError, InvalidValueError
 from batchup.sampling import AbstractSampler, BucketSampler
@@ -122,7 +123,7 @@ class RecordReader(ABC):
     def data_source(
         self,
         max_tokens: int | None = None,
-        num_buckets: int = BUCKETS,
+        num_buckets: int | None = None,
         bucket_edges: Any = None,
         *,
         max_length: int | None = None,
@@ -143,9 +144,9 @@ class RecordReader(ABC):
         Parameters
         ----------
         max_tokens : int, optional
-            What the longest record of a batch, times their number, may come to.
+            What the longest record of a batch, with its padding, times their number, may come to.
         num_buckets, bucket_edges
-            As for `BucketSampler`.
+            As for `BucketSampler`: 50 by default.
         max_length : int, optional
             Leave longer records out.
         padded : bool, default True
@@ -188,12 +189,15 @@ class RecordReader(ABC):
         lengths = self.lengths
         if sampler is None:
             drawn = _short_enough(lengths, max_length, indices)
-            sampler = BucketSampler(lengths, max_tokens, num_buckets, bucket_edges, drawn)
-        elif any(given is not None for given in (max_tokens, bucket_edges, max_length, indices)):
-            raise InvalidTypeError(
-                "a sampler decides what is drawn: leave out max_tokens, bucket_edges, max_length and indices"
-            )
+            width = self._of_field(self.sequence_field, {"pad_to": pad_to, "to": to})
+            places = Padding(**width).widths(lengths) if padded else lengths
+            buckets = BUCKETS if num_buckets is None else num_buckets
+            sampler = BucketSampler(places, max_tokens, buckets, bucket_edges, drawn)
+        elif any(given is not None for given in (max_tokens, num_buckets, bucket_edges, max_length, indices)):
+            raise InvalidTypeError("a sampler decides what is drawn: leave out what says which records, and how many")
         columns: dict[Any, Any] = dict(self.columns)
+        if not padded and (value, side, pad_to, to) != (0, "right", 1, None):
+            raise InvalidTypeError("padded=False leaves nothing to pad: leave out value, side, pad_to and to")
         if padded:
             options = {"value": value, "side": side, "pad_to": pad_to, "to": to}
             columns = {field: column.padded(**self._of_field(field, options)) for field, column in columns.items()}
@@ -229,16 +233,18 @@ class RecordReader(ABC):
 
     def _places(self, indexes: Any) -> NDArray[np.intp]:
         """Return the places of records in the order of `indexes`."""
+        wanted = integer_array(np.atleast_1d(indexes), "indexes")
         if self._known_indexes is None:
             self._known_indexes = np.fromiter(self.indexes(), np.int64)
-        wanted = np.atleast_1d(np.asarray(indexes))
         known = self._known_indexes
         order = np.argsort(known, kind="stable")
         places = np.searchsorted(known, wanted, sorter=order)
-        found = (places < len(known)) & (known[order[np.minimum(places, len(known) - 1)]] == wanted)
-        if not found.all():
-            raise IndexRangeError(f"there is no record {wanted[~found][0]}: there are {len(known)}")
-        return checked_indices(order[places], len(known))
+        missing = wanted[places == len(known)] if len(known) else wanted
+        if not len(missing):
+            missing = wanted[known[order[places]] != wanted]
+        if len(missing):
+            raise IndexRangeError(f"there is no record {missing[0]}: there are {len(known)}")
+        return order[places]
 
     def _of_field(self, field: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return what options say for a field."""
@@ -260,7 +266,9 @@ class RetrievedColumn(SequenceColumn):
         self._reader = reader
         self._field = field
         self._indexes = np.fromiter(reader.indexes(), np.int64)
-        first = self._read(0) if len(self._indexes) else np.empty(0)
+        lengths = (length for _, length in reader.indexes_and_lengths())
+        filled = next((place for place, length in enumerate(lengths) if length), 0)  # a blank one may be of any dtype
+        first = self._read(filled) if len(self._indexes) else np.empty(0)
         self._dtype, self._inner_shape = first.dtype, first.shape[1:]
 
     @property
@@ -272,7 +280,10 @@ class RetrievedColumn(SequenceColumn):
 
     def gather(self, indices: Indices) -> Ragged:
         places = np.arange(len(self))[indices].tolist()
-        return Ragged.of([self._read(place) for place in places], self._dtype) if places else _nothing(self)
+        sequences = [self._read(place) for place in places]
+        empty = np.empty((0, *self._inner_shape), self._dtype)
+        of_all = Ragged.of([sequence if len(sequence) else empty for sequence in [empty, *sequences]])
+        return Ragged(of_all.values, of_all.offsets[1:])
 
     def lengths_at(self, indices: Indices) -> NDArray[Any]:
         if self._field == self._reader.sequence_field:
@@ -319,7 +330,3 @@ def check_index(index: Any, first: int, count: int) -> int:
         there = f"they run from {first} to {first + count - 1}" if count else "there is none"
         raise IndexRangeError(f"there is no record {index}: {there}")
     return int(index)
-
-
-def _nothing(column: SequenceColumn) -> Ragged:
-    return Ragged(np.empty((0, *column.inner_shape), column.dtype), [0])

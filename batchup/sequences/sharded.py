@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchup._numbers import whole_number
 from batchup.columns import Ragged
 from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.sequences.stored import RUN
 from batchup.sequences.writer import RecordWriter
 
 
@@ -58,12 +61,14 @@ class ShardedWriter(RecordWriter):
             raise InvalidTypeError("shards are written anew: append= cannot be given")
         self._name_param = kwargs.pop("output_file_param", 0)
         self._writer_class = writer_class
-        self._template = os.fspath(output_file_template)
+        self._template = os.fsdecode(output_file_template)
+        self._folder = os.getcwd()  # whatever it is later
         self._check_template()
         self.max_records_per_shard = whole_number(max_records_per_shard, "max_records_per_shard", 1)
         self._args, self._kwargs = args, kwargs
         self._finished: list[str] = []
         self._records = 0
+        self._run = uuid.uuid4().hex  # by which readers know shards of different runs apart
         self._writer = self._begin(kwargs.pop("initial_index", 0))
         super().__init__(self._writer.fields, self._writer.sequence_field, initial_index=self._writer.next_index)
 
@@ -99,6 +104,8 @@ class ShardedWriter(RecordWriter):
         super().add_metadata(metadata)
         self._writer.add_metadata(metadata)
         for name in self._finished:
+            if not os.path.exists(os.path.join(self._folder, name)):
+                raise FileNotFoundError(errno.ENOENT, "a shard that was written is gone", name)
             with self._open(name, append=True) as writer:
                 writer.add_metadata(metadata)
 
@@ -118,10 +125,13 @@ class ShardedWriter(RecordWriter):
         self._writer.add_metadata(self.metadata)
 
     def _begin(self, index: int) -> RecordWriter:
-        return self._open(self._name(len(self._finished) + 1), initial_index=index)
+        writer = self._open(self._name(len(self._finished) + 1), initial_index=index)
+        writer.add_metadata({RUN: self._run})
+        return writer
 
     def _open(self, name: str, **more: Any) -> RecordWriter:
         args, kwargs = list(self._args), {**self._kwargs, **more}
+        name = os.path.join(self._folder, name)
         if isinstance(self._name_param, int):
             args.insert(self._name_param, name)
         else:
@@ -141,3 +151,11 @@ class ShardedWriter(RecordWriter):
 
     def _name(self, number: int) -> str:
         return self._template.format(number)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._template!r}: next record {self.next_index}>"
+
+
+def braced(path: str) -> str:
+    """Return what `str.format` makes a path of."""
+    return path.replace("{", "{{").replace("}", "}}")

@@ -16,6 +16,8 @@ from batchup.columns import Ragged, SequenceColumn
 from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.sequences.reader import RecordReader, check_index
 
+RUN = "_run"  # the key of metadata that tells which run of a ShardedWriter has written a shard
+
 
 class Damage(NamedTuple):
     """Records that are not what was written.
@@ -167,7 +169,7 @@ class StoredReader(RecordReader):
         return self._shards[-1].metadata.get(metadata_key)
 
     def metadata_keys(self) -> list[str]:
-        return list(self._shards[-1].metadata)
+        return [key for key in self._shards[-1].metadata if key != RUN]
 
     def _make_columns(self) -> dict[str | None, SequenceColumn]:
         if self._closed:
@@ -305,6 +307,11 @@ def ordered(shards: Sequence[Shard]) -> list[Shard]:
     shards = [shard for shard in shards if len(shard.lengths)] or shards[:1]
     for before, after in pairwise(shards):
         due = before.initial_index + len(before.lengths)
+        runs = before.metadata.get(RUN), after.metadata.get(RUN)
+        if None not in runs and runs[0] != runs[1]:
+            raise FileFormatError(
+                f"{before.name} and {after.name} were written by different runs: remove what an earlier one has left"
+            )
         if after.initial_index > due:
             raise FileFormatError(
                 f"the records {due} to {after.initial_index - 1} are missing: {before.name} ends before them, and "
