@@ -52,6 +52,8 @@ class Padding:
         given = np.asarray(self.value)
         try:
             np.broadcast_to(given, inner_shape)
+            if given.dtype.kind == "c" and dtype.kind != "c":
+                raise TypeError
             with np.errstate(all="ignore"):
                 held = given.astype(dtype)
                 fits = bool(np.all((held == given) | _may_round(given, held, dtype)))

@@ -345,15 +345,16 @@ def _file_of(base: NDArray[np.uint8]) -> tuple[Readahead | None, int]:
 
 
 def _converted(array: NDArray[Any], dtype: np.dtype[Any], asked: bool) -> NDArray[Any]:
-    """Return elements as a dtype that holds them."""
+    """Return elements as a dtype that holds them; fractions may be rounded, where another dtype was asked for."""
     if array.dtype == dtype or not len(array):
         return array.astype(dtype)
-    with np.errstate(all="ignore"):
-        converted = array.astype(dtype) if asked else None
-    if converted is None or not np.array_equal(converted, array, equal_nan=array.dtype.kind in "fc"):
-        hint = "" if asked else "; dtype= converts them, if it can hold them"
-        raise InvalidValueError(f"sequences must have elements of one dtype, got {dtype} and {array.dtype}{hint}")
-    return converted
+    if asked and np.can_cast(array.dtype, dtype, "same_kind" if array.dtype.kind in "fc" else "unsafe"):
+        with np.errstate(all="ignore"):
+            converted = array.astype(dtype)
+            if array.dtype.kind in "fc" or np.array_equal(converted.astype(array.dtype), array):
+                return converted
+    hint = "" if asked else "; dtype= converts them, if it can hold them"
+    raise InvalidValueError(f"sequences must have elements of one dtype, got {dtype} and {array.dtype}{hint}")
 
 
 def _as_array(values: Any) -> NDArray[Any]:
