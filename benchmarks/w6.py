@@ -13,7 +13,7 @@ NOTE = (
 OPEN_NOTE = (
     "10^7 sequences of uint16, 28 tokens on average, in a file of some 600 MB that is in the page cache. Held is what "
     "the process holds more then, with the pages of the file that it has looked at. *First batch* is the time that it "
-    "takes from there to a source and the first batch of a shuffled epoch, of which 4,096 tokens."
+    "takes from there to a source and the first batch of up to 4,096 tokens of a shuffled epoch."
 )
 SHARES_NOTE = (
     "The lengths of W6A. *Padding* is the share of an epoch's batches of up to 4,096 tokens that is padding, "

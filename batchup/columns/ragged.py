@@ -239,8 +239,10 @@ class Ragged(SequenceColumn):
         if self._readahead is None:
             self._readahead = _file_of(self._base)
         readahead, offset = self._readahead
+        if readahead is None or readahead.idle():
+            return False
         lengths = self._lengths[indices]
-        if readahead is None or not len(lengths):
+        if not len(lengths):
             return False
         return readahead.expect(self._starts[indices] + offset, int(lengths.max()) * self._row)
 

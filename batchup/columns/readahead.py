@@ -46,20 +46,27 @@ class Readahead:
 
     def expect(self, starts: NDArray[np.int64], size: int) -> bool:
         """Ask for `size` bytes from each of these places on; return whether some had to be asked for."""
-        if self._file is None or not _AVAILABLE or not len(starts):
-            return False
-        if self._warm > WARM and self._warm % SELDOM:
-            self._warm += 1
+        file = self._file
+        if file is None or self.idle() or not len(starts):
             return False
         if self._cold:
             self._cold -= 1
-        elif (there := self._in_memory(self._file, starts)) or size == 0:
+        elif (there := self._in_memory(file, starts)) or size == 0:
             self._warm += 1
             return False
         elif there is not None:
             self._cold, self._warm = COLD, 0
-        _helper.ask(self._file, starts, size)
+        _helper.ask(file, starts, size)
         return True
+
+    def idle(self) -> bool:
+        """Return whether there is nothing to be asked now, whatever will be read; to be called once for each read."""
+        if self._file is None or not _AVAILABLE:
+            return True
+        if self._warm > WARM and self._warm % SELDOM:
+            self._warm += 1
+            return True
+        return False
 
     @property
     def cold(self) -> bool:

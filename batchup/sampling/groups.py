@@ -13,10 +13,8 @@ from batchup.errors import InvalidValueError
 from batchup.sampling.abstract import StreamSampler, check_subset, map_positions
 from batchup.sampling.buckets import least_padding
 from batchup.sampling.classes import checked_classes, checked_subset
-from batchup.sampling.listed import ListedStream
+from batchup.sampling.listed import Listed, ListedStream
 from batchup.sampling.order import Key, Order
-
-Listed = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 class _ListingSampler(StreamSampler):
@@ -49,8 +47,8 @@ class _ListingSampler(StreamSampler):
 
         def draw() -> Listed:
             generator = order.generator() if isinstance(order, Key) else order
-            positions, bounds = self._listed(batch_size, generator)
-            return positions if self.indices is None else self.indices[positions], bounds
+            listed = self._listed(batch_size, generator)
+            return listed if self.indices is None else listed._replace(indices=self.indices[listed.indices])
 
         return ListedStream(draw, None if isinstance(order, Key) else order)
 
@@ -101,7 +99,7 @@ class GroupSampler(_ListingSampler):
     def _num_batches_generated(self, batch_size: int, order: Order = None, whole_only: bool = False) -> int | None:
         if order is not None and not isinstance(order, Key):
             return None
-        return len(self._listed(batch_size, None if order is None else order.generator())[1]) - 1
+        return len(self._listed(batch_size, None if order is None else order.generator()).begins)
 
     def _listed(self, batch_size: int, generator: Any) -> Listed:
         groups = np.arange(len(self._sizes)) if generator is None else generator.permutation(len(self._sizes))
@@ -113,7 +111,8 @@ class GroupSampler(_ListingSampler):
         while bounds[-1] < len(self._of):
             fits = int(ends.searchsorted(bounds[-1] + batch_size, "right"))
             bounds.append(int(ends[fits - 1]))
-        return self._members[rows], np.array(bounds, np.intp)
+        ends = np.array(bounds, np.intp)
+        return Listed(self._members[rows], ends, ends[:-1])
 
 
 class BucketSampler(_ListingSampler):
@@ -217,6 +216,4 @@ class BucketSampler(_ListingSampler):
             shuffled = generator.permutation(len(starts))
             starts, stops = starts[shuffled], stops[shuffled]
         sizes = stops - starts
-        bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
-        rows = np.repeat(starts - bounds[:-1], sizes) + np.arange(len(members))
-        return members[rows], bounds
+        return Listed(members, np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp), starts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,39 +13,57 @@ from batchup.sampling.order import Generator, generator_state, raw_state, set_ge
 from batchup.sampling.streams import IndexStream
 
 
+class Listed(NamedTuple):
+    """The batches of one pass.
+
+    Attributes
+    ----------
+    indices : ndarray of intp
+        Those of all batches, each of which has its own one behind the other.
+    bounds : ndarray of intp
+        The place in the pass at which each batch begins, and at last where the last one ends.
+    begins : ndarray of intp
+        Where in `indices` each batch begins.
+    """
+
+    indices: NDArray[np.intp]
+    bounds: NDArray[np.intp]
+    begins: NDArray[np.intp]
+
+
 class ListedStream(IndexStream):
-    """The batches of one pass, cut from its order at given places.
+    """The batches of one pass, which are all known when it begins.
 
     Parameters
     ----------
     draw : callable
-        Returns the order, an array of indices, and the places where batches begin and end, one more than batches.
+        Returns the batches.
     generator : RandomState or Generator, optional
         What `draw` draws from, if it does.
     """
 
     def __init__(
         self,
-        draw: Callable[[], tuple[NDArray[np.intp], NDArray[np.intp]]],
+        draw: Callable[[], Listed],
         generator: Generator | None = None,
     ) -> None:
         self._draw = draw
         self._generator = generator
         self._before: Any = None
-        self._listed: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+        self._listed: Listed | None = None
         self._number = 0
 
     def ready(self) -> int:
         return 0
 
     def take(self, count: int) -> IndexChunk | None:
-        order, bounds = self._listed or self._pass()
+        indices, bounds, begins = self._listed or self._pass()
         number = self._number
-        if number >= len(bounds) - 1:
+        if number >= len(begins):
             return None
-        start = bounds.item(number)
+        place, begin = bounds.item(number), begins.item(number)
         self._number = number + 1
-        return IndexChunk(order[start : bounds.item(number + 1)], 1, start)
+        return IndexChunk(indices[begin : begin + bounds.item(number + 1) - place], 1, place)
 
     def seek(self, number: int) -> None:
         self._number = number
@@ -61,10 +79,13 @@ class ListedStream(IndexStream):
             self._pass()
 
     def at(self, place: int, like: Any) -> IndexChunk:
-        order, _ = self._pass()
-        return IndexChunk(order[[place % len(order)]], 1, place)
+        indices, bounds, begins = self._pass()
+        within = place % int(bounds[-1])
+        number = int(np.searchsorted(bounds, within, "right")) - 1
+        begin = int(begins[number]) + within - int(bounds[number])
+        return IndexChunk(indices[begin : begin + 1], 1, place)
 
-    def _pass(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _pass(self) -> Listed:
         if self._listed is None:
             if self._generator is not None:
                 self._before = raw_state(self._generator)

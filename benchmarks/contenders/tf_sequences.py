@@ -24,7 +24,6 @@ def bucketed(work: Work, sequences: Sequences) -> Epoch:
     boundaries = (edges + 1).tolist()  # each is the first length that is too long
     sizes = [work.batch // int(edge) for edge in edges]
     dataset = tf.data.Dataset.from_tensor_slices(ragged).shuffle(10_000).repeat()
-    dataset = dataset.map(lambda row: row.to_tensor() if isinstance(row, tf.RaggedTensor) else row)
     dataset = dataset.bucket_by_sequence_length(_length, boundaries, [*sizes, sizes[-1]])
     return lambda: iter(dataset.prefetch(tf.data.AUTOTUNE))
 
