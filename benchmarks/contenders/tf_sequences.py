@@ -18,13 +18,14 @@ BUCKETS = 50
 
 
 def bucketed(work: Work, sequences: Sequences) -> Epoch:
-    """Rows of a RaggedTensor, `shuffle(10000)`, `bucket_by_sequence_length` of 50 buckets, `repeat`, `prefetch`."""
-    ragged = tf.RaggedTensor.from_row_splits(sequences.values, sequences.offsets)
+    """`range(n).shuffle(n).repeat()`, a slice of the values for each, `bucket_by_sequence_length`, `prefetch`."""
+    values, offsets = tf.constant(sequences.values), tf.constant(sequences.offsets)
     edges = np.unique(np.ceil(np.quantile(sequences.lengths, np.linspace(0, 1, BUCKETS + 1)[1:]))).astype(int)
     boundaries = (edges + 1).tolist()  # each is the first length that is too long
     sizes = [work.batch // int(edge) for edge in edges]
-    dataset = tf.data.Dataset.from_tensor_slices(ragged).shuffle(10_000).repeat()
-    dataset = dataset.bucket_by_sequence_length(_length, boundaries, [*sizes, sizes[-1]])
+    numbers = tf.data.Dataset.range(len(sequences)).shuffle(len(sequences)).repeat()
+    rows = numbers.map(lambda number: values[offsets[number] : offsets[number + 1]])
+    dataset = rows.bucket_by_sequence_length(_length, boundaries, [*sizes, sizes[-1]])
     return lambda: iter(dataset.prefetch(tf.data.AUTOTUNE))
 
 
