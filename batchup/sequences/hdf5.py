@@ -30,8 +30,9 @@ from batchup.sequences.hdf5_file import (
     understood,
 )
 from batchup.sequences.reader import checked_fields
+from batchup.sequences.spool import PIECE, Spool
 from batchup.sequences.stored import Damage, FileReader, Identity, Shard, column_of
-from batchup.sequences.unfinished import PIECE, Unfinished, Waiting
+from batchup.sequences.unfinished import Unfinished
 from batchup.sequences.writer import MOST_RECORDS
 
 MARK = "batchup_records"  # the root attribute that tells the version
@@ -142,7 +143,7 @@ class Hdf5File:
     def __init__(self, path: str, there: bool) -> None:
         self._name = Unfinished(path)
         self._before: Shard | None = None
-        self._waiting = Waiting(os.path.dirname(self._name.path))
+        self._waiting = Spool(os.path.dirname(self._name.path))
         self.kinds: dict[str | None, Kind] = {}
         self.fields: list[str] | None = None
         self.sequence_field: str | None = None

@@ -25,8 +25,9 @@ from batchup.sequences.hdf5_file import (
     understood,
 )
 from batchup.sequences.reader import checked_fields
+from batchup.sequences.spool import Spool
 from batchup.sequences.stored import Identity, Shard
-from batchup.sequences.unfinished import Unfinished, Waiting
+from batchup.sequences.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from batchup.sequences.collecting import CollectingWriter
@@ -105,7 +106,7 @@ class SeqpFile:
 
     def __init__(self, path: str) -> None:
         self._unfinished = Unfinished(path)
-        self._waiting = Waiting(os.path.dirname(self._unfinished.path))
+        self._waiting = Spool(os.path.dirname(self._unfinished.path))
         try:
             with opened(path) as file, understood(path):
                 before = shard(file, path)

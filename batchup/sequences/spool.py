@@ -1,0 +1,86 @@
+"""Sequences that wait in files without a name, until all of them are known."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.columns import Ragged
+from batchup.sequences.collecting import Kind
+
+PIECE = 16 * 2**20  # bytes that are read at a time
+
+
+class Spool:
+    """Sequences laid aside, in files without a name, until all of them are known.
+
+    Parameters
+    ----------
+    folder : str
+        On whose disk they wait.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._files: dict[str | None, BinaryIO] = {}
+        self._ends: dict[str | None, int] = {}
+        self._lengths: dict[str | None, list[NDArray[np.int64]]] = {}
+
+    def put(self, columns: Mapping[str | None, Ragged]) -> None:
+        """Lay sequences of each field aside; if that fails, it may be done again."""
+        ends = {}
+        for name, ragged in columns.items():
+            if name not in self._files:
+                self._files[name] = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
+            file, start = self._files[name], self._ends.get(name, 0)
+            data = ragged.values.reshape(-1).view(np.uint8).data
+            ends[name] = start + len(data)
+            file.seek(start)
+            Whole(file).write(data)
+        self._ends.update(ends)
+        for name, ragged in columns.items():
+            self._lengths.setdefault(name, []).append(ragged.lengths)
+
+    def lengths(self, name: str | None) -> NDArray[np.int64]:
+        """Return the lengths of those of a field."""
+        return np.concatenate([np.empty(0, np.int64), *self._lengths.get(name, [])])
+
+    def pieces(self, name: str | None, kind: Kind) -> Iterator[NDArray[Any]]:
+        """Yield all elements of a field, many at a time."""
+        rows = max(1, PIECE // kind.row)
+        for start in range(0, self._ends.get(name, 0) // kind.row, rows):
+            yield self._elements(name, kind, start, rows)
+
+    def sequences(self, name: str | None, kind: Kind) -> Iterator[NDArray[Any]]:
+        """Yield the sequences of a field."""
+        start = 0
+        for length in self.lengths(name).tolist():
+            yield self._elements(name, kind, start, length)
+            start += length
+
+    def close(self) -> None:
+        """Forget all."""
+        for file in self._files.values():
+            file.close()
+
+    def _elements(self, name: str | None, kind: Kind, start: int, count: int) -> NDArray[Any]:
+        file = self._files[name]
+        file.seek(start * kind.row)
+        return np.frombuffer(file.read(count * kind.row), kind.dtype).reshape(-1, *kind.inner_shape)
+
+
+class Whole:
+    """Writes all that it is given to a file without a buffer, or raises."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+        return len(data)
