@@ -197,6 +197,19 @@ def test_buckets(
     assert len(numbers(len(lengths), sampler=sampler).batch_iterator(batch_size, shuffle=5)) == len(batches)
 
 
+@pytest.mark.parametrize("num_buckets", [1, 7, 50])
+def test_buckets_leave_one_short_batch(num_buckets: int) -> None:
+    """Without a budget all batches but one are full, however many buckets there are; with edges, each bucket ends."""
+    lengths = np.random.RandomState(1).lognormal(4, 0.8, 500).astype(int) + 1
+    for order in ("in order", "seed"):
+        sizes = [len(batch) for batch in index_batches(BucketSampler(lengths, num_buckets=num_buckets), 64, order)]
+        assert sorted(sizes) == [500 % 64] + [64] * 7
+    edges = [20, 50, 90]
+    sizes = [len(batch) for batch in index_batches(BucketSampler(lengths, bucket_edges=edges), 64, "seed")]
+    counts = np.bincount(np.searchsorted(edges, lengths, "left"))
+    assert len(sizes) == sum(-(-counts // 64))
+
+
 def test_buckets_save_padding() -> None:
     """The default buckets leave far less padding than batches at random would."""
     lengths = np.random.RandomState(1).lognormal(4, 0.8, 3000).astype(int) + 1

@@ -85,8 +85,7 @@ class SequenceColumn(ABC):
         >>> ds = ArrayDataSource([words.padded(), words.lengths], sampler=BucketSampler(words.lengths, max_tokens=6))
         >>> for tokens, lengths in ds.batch_iterator(batch_size=2):
         ...     print(tokens.tolist(), lengths.tolist())
-        [[]] [0]
-        [[4, 5]] [2]
+        [[0, 0], [4, 5]] [0, 2]
         [[1, 2, 3], [6, 7, 8]] [3, 3]
         """
         from batchup.columns.rectangles import PaddedColumn

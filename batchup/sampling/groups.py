@@ -119,7 +119,8 @@ class BucketSampler(_ListingSampler):
     """Draw each sequence once, in batches of sequences of like length.
 
     Sequences are sorted into buckets by length. The batches of a bucket hold as many of them as `max_tokens` allows
-    for its longest one, and no more than the batch size that an iterator is asked for.
+    for its longest one, and no more than the batch size that an iterator is asked for. What is left of a bucket, and
+    makes no whole batch, goes with the next one; with `bucket_edges` it makes a short batch.
 
     Parameters
     ----------
@@ -167,7 +168,7 @@ class BucketSampler(_ListingSampler):
         self._sort_into_buckets()
 
     def _num_batches_generated(self, batch_size: int, order: Order = None, whole_only: bool = False) -> int:
-        return int(sum(-(-self._sizes // self._rows_per_batch(batch_size))))
+        return len(self._starts(batch_size))
 
     def _check_budget(self) -> None:
         if self.max_tokens is not None and len(self._of) and self._of.max() > self.max_tokens:
@@ -199,18 +200,24 @@ class BucketSampler(_ListingSampler):
             rows = np.minimum(rows, self.max_tokens // np.maximum(self._longest, 1))
         return np.maximum(rows, 1)
 
+    def _starts(self, batch_size: int) -> NDArray[np.intp]:
+        """Return where in the buckets, which lie one behind the other, batches begin."""
+        starts, begin, end = [np.empty(0, np.intp)], 0, 0
+        for size, rows in zip(self._sizes.tolist(), self._rows_per_batch(batch_size).tolist(), strict=True):
+            end += size
+            whole = np.arange(begin, end if self.bucket_edges is not None else end - rows + 1, rows)
+            starts.append(whole)
+            begin = end if self.bucket_edges is not None else begin + len(whole) * rows
+        if begin < end:
+            starts.append(np.array([begin]))
+        return np.concatenate(starts)
+
     def _listed(self, batch_size: int, generator: Any) -> Listed:
-        members = self._members
-        ends = np.cumsum(self._sizes)
+        members, starts = self._members, self._starts(batch_size)
         if generator is not None:
-            members = members.copy()
+            members, ends = members.copy(), np.cumsum(self._sizes)
             for start, end in zip(ends - self._sizes, ends, strict=True):
                 generator.shuffle(members[start:end])
-        cuts = [
-            np.arange(end - size, end, rows)
-            for end, size, rows in zip(ends, self._sizes, self._rows_per_batch(batch_size), strict=True)
-        ]
-        starts = np.concatenate(cuts) if cuts else np.empty(0, np.intp)
         stops = np.append(starts[1:], len(members))
         if generator is not None:
             shuffled = generator.permutation(len(starts))

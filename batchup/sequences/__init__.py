@@ -6,9 +6,8 @@
 >>> with FileRecordReader("corpus.records") as reader:
 ...     for tokens, lengths in reader.data_source(max_tokens=4096).batch_iterator(batch_size=2, shuffle=1, epoch=0):
 ...         print(tokens.tolist(), lengths.tolist())
+[[5, 0], [6, 7]] [1, 2]
 [[7, 8, 9]] [3]
-[[5]] [1]
-[[6, 7]] [2]
 """
 
 from batchup.columns import Ragged, unpad

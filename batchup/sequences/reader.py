@@ -181,8 +181,7 @@ class RecordReader(ABC):
         >>> for tokens, lengths in reader.data_source(max_tokens=6).batch_iterator(batch_size=10, shuffle=1, epoch=0):
         ...     print(tokens.tolist(), lengths.tolist())
         [[1, 2, 3], [1, 2, 3]] [3, 3]
-        [[1, 2]] [2]
-        [[1]] [1]
+        [[1, 0], [1, 2]] [1, 2]
         """
         if beside not in (None, "lengths", "mask"):
             raise InvalidValueError(f"beside must be 'lengths', 'mask' or None, got {beside!r}")
