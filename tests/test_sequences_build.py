@@ -19,8 +19,7 @@ import pytest
 from tqdm import tqdm
 
 from batchup.cli import main
-from batchup.sequences import FileRecordReader
-from batchup.sequences.vocabulary import Vocabulary, VocabularyCollector
+from batchup.sequences import FileRecordReader, Vocabulary, VocabularyCollector
 
 SPECIAL = ["<pad>", "</s>", "<unk>"]
 LINES = ["the cat sat", "", "the cat  purred\tand the dog sat", "é\u2028\x0bthe", "  ", "dog the sat the cat sat the"]

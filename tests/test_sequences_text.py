@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from batchup.columns.ragged import Ragged
 from batchup.errors import BatchUpError, IndexRangeError, InvalidTypeError, InvalidValueError
+from batchup.sequences import Vocabulary, VocabularyCollector
 from batchup.sequences.text import TextCodec, vocab_to_codec
-from batchup.sequences.vocabulary import Vocabulary, VocabularyCollector
 
 SPECIAL = ["<pad>", "</s>", "<unk>"]
 WORDS = ["the", "cat", "sat"]

@@ -12,6 +12,7 @@
 
 from batchup.columns import Ragged, unpad
 from batchup.sequences.bucket_loader import CoordinatedDataLoader, DataLoader
+from batchup.sequences.collector import VocabularyCollector
 from batchup.sequences.eos import EosAppender
 from batchup.sequences.hdf5 import Hdf5RecordReader, Hdf5RecordWriter
 from batchup.sequences.memory import InMemoryReader
@@ -21,7 +22,7 @@ from batchup.sequences.record_file import FileRecordReader, FileRecordWriter
 from batchup.sequences.sharded import ShardedWriter
 from batchup.sequences.stored import Damage
 from batchup.sequences.text import TextCodec, vocab_to_codec
-from batchup.sequences.vocabulary import Vocabulary, VocabularyCollector
+from batchup.sequences.vocabulary import Vocabulary
 from batchup.sequences.writer import RecordWriter
 
 __all__ = [

@@ -24,10 +24,11 @@ from batchup._files import PARTIAL, is_named, sync_folder
 from batchup._numbers import whole_number
 from batchup.columns.ragged import Ragged
 from batchup.errors import FileBusyError, FileFormatError, InvalidTypeError, InvalidValueError, UnsupportedError
+from batchup.sequences.collector import VocabularyCollector
 from batchup.sequences.hdf5 import Hdf5RecordWriter
 from batchup.sequences.record_file import FileRecordWriter
 from batchup.sequences.sharded import ShardedWriter, braced
-from batchup.sequences.vocabulary import NUM_SPECIAL, Vocabulary, VocabularyCollector
+from batchup.sequences.vocabulary import NUM_SPECIAL, Vocabulary
 
 FORMATS = ("records", "hdf5")
 _OURS = re.compile(r"(\d{5,}\.(records|hdf5)|vocab\.json)(\.partial)?")  # what a build makes
