@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from batchup._indices import Indices
 from batchup.columns.abstract import ArrayLike, Column
 from batchup.columns.arrays import array_column
+from batchup.columns.datasets import dataset_column, is_dataset
 from batchup.columns.records import RecordColumn
 from batchup.columns.rectangles import RectangleColumn
 from batchup.columns.sequence_column import SequenceColumn
@@ -183,6 +184,8 @@ def as_column(data: Any) -> Column:
         return data
     if isinstance(data, (SequenceColumn, RectangleColumn)):
         return LaidOutColumn(data)
+    if is_dataset(data):
+        return dataset_column(data)
     if callable(getattr(data, "gather", None)) and not _gathers_otherwise(data):
         return GatherColumn(data)
     if isinstance(data, list):

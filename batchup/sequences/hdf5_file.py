@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from batchup._extras import required
 from batchup._indices import Indices
 from batchup.columns import Ragged, SequenceColumn
+from batchup.columns.datasets import stored_as_they_are
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 
 
@@ -105,7 +106,7 @@ def numbers(dataset: Any, name: str) -> Any:
 def mapped_values(dataset: Any, name: str) -> NDArray[np.uint8] | None:
     """Return the bytes of a dataset as mapped memory; None if they do not lie in the file as they are."""
     offset = dataset.id.get_offset()
-    if offset is None or not dataset.dtype.isnative or not dataset.size:
+    if offset is None or not dataset.dtype.isnative or not dataset.size or not stored_as_they_are(dataset):
         return None
     with open(name, "rb") as file:
         if offset + dataset.nbytes > os.fstat(file.fileno()).st_size:

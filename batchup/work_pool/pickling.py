@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup.columns.datasets import is_dataset, reduced
 from batchup.columns.files import array_in, extent, region_of
 from batchup.data_source import ArrayDataSource
 from batchup.errors import InvalidTypeError, MissingExtraError
@@ -103,6 +104,8 @@ class SourcePickler(Pickler):
             place = self._snapshot.place(value if shared is None else shared)
             strides = None if shared is None else value.strides
             return _from_snapshot, (place, value.shape, strides, value.dtype, value.flags.writeable)
+        if is_dataset(value):
+            return reduced(value)
         if isinstance(value, io.TextIOBase):  # cloudpickle would send all that the file holds
             raise InvalidTypeError("an open file stays in the process that opened it; open it when it is first read")
         if id(value) in self._samplers:
