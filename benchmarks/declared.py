@@ -11,7 +11,7 @@ import numpy as np
 IN_ONE_PROCESS = ("ours", "batchup_0_2", "torch", "tf_data", "grain")
 WITHOUT_END = ("weighted", "join", "enter", "ragged")
 BY_WORKERS = ("decode", "transport", "again", "ahead", "ahead_in_order", "cold", "metadata", "write")
-FROM_FILES = ("file", "file_cold")
+FROM_FILES = ("file", "file_cold", "file_hdf5")
 OF_SEQUENCES = ("ragged", "open", "shares")
 ONE_SHOT = ("cold", "metadata", "open", "shares")
 

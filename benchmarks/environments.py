@@ -51,6 +51,12 @@ ENVIRONMENTS = {
         ("batchup", "numpy", "h5py"),
         ("numpy scipy tqdm six h5py",),
     ),
+    "ours_hdf5": Environment(
+        "this tree, HDF5",
+        ("ours_hdf5", "file_limits", "file_by_hand"),
+        ("batchup", "numpy", "h5py"),
+        ("numpy scipy tqdm six h5py",),
+    ),
     "torch": Environment(
         "torch",
         ("torch_loader", "torch_workers", "torch_files", "torch_sequences"),

@@ -18,6 +18,10 @@ COLD_NOTE = TELLS + (
 FLAT, HSQ, BY_BATCH = "batchup, flat map", "batchup, .hsq by sample", "batchup, .hsq by batch"
 STREAM, NATIVE, THEIRS = "batchup, flat map, RandomState", "batchup, native batches", "hypersequence 0.10"
 TORCH, LIMIT, RANDOM = "torch DataLoader", "preadv", "random reads"
+HDF5_NOTE = TELLS + (
+    "The rows lie in the page cache; chunks have 128 KiB. *np.memmap* and *preadv* read a flat file. The rows are "
+    "noise, which gzip cannot make smaller."
+)
 COLD = ("ours", "torch", "hypersequence")
 WARM = (*COLD, "h5py")
 WARM_LARGE = (*WARM, "ffcv", "grain", "webdataset")
@@ -75,11 +79,28 @@ W2D = _case(
     Target(HSQ, 0.9, RANDOM),
     Target(BY_BATCH, 0.7, LIMIT),
 )
+HDF5_TARGETS = (
+    Target("batchup, contiguous", 4, "h5py, contiguous"),
+    Target("batchup, contiguous", 0.9, "np.memmap"),
+    Target("batchup, chunks", 4, "h5py, chunks"),
+    Target("batchup, gzip", 5, "h5py, gzip"),
+)
+W2E = (_case(_large("file_hdf5", 8_000), *HDF5_TARGETS), _case(_small("file_hdf5", 256_000), *HDF5_TARGETS))
 BENCHES = (
     _reading("w2a", "27 KB rows in a file, warm, shuffled", W2A, WARM_LARGE),
     _reading("w2b", "27 KB rows in a file, cold, shuffled", W2B, COLD),
     _reading("w2c", "800 B rows in a file, warm, shuffled", W2C, WARM),
     _reading("w2d", "800 B rows in a file, cold, shuffled", W2D, COLD),
+    Bench(
+        "w2e",
+        "Datasets of HDF5, warm, shuffled",
+        (LIMIT,),
+        W2E,
+        HDF5_NOTE,
+        shows_rate=True,
+        main="batchup, contiguous",
+        environments=("ours_hdf5", "h5py"),
+    ),
     Bench(
         "w2w",
         "Writing rows",

@@ -475,13 +475,18 @@ def test_many_sessions(mode: str, tmp_path: Path) -> None:
 @every_format
 def test_a_sharded_writer_that_is_killed(form: Any, tmp_path: Path) -> None:
     """The shards that were whole can be read."""
-    pid = os.fork()
-    if pid == 0:
-        writer = ShardedWriter(form.writer, f"{tmp_path}/{{}}", 3)
-        writer.extend(plain(8).records)
-        os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(10)
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    code = f"""
+import os, signal, sys
+from batchup import sequences
+from tests.records import plain
+pid = os.fork()
+if not pid:
+    writer = sequences.ShardedWriter(sequences.{form.writer.__name__}, sys.argv[1] + "/{{}}", 3)
+    writer.extend(plain(8).records)
+    os.kill(os.getpid(), signal.SIGKILL)
+assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+"""
+    child(code, tmp_path)
     opens_with(form, [tmp_path / "2", tmp_path / "1"], plain(6))
     with ShardedWriter(form.writer, f"{tmp_path}/{{}}", 3) as writer:
         writer.extend(plain(8).records)

@@ -43,4 +43,5 @@ def _epochs(work: Work, files: RowFiles, read: Callable[[Array, Array], Array]) 
 WAYS: Ways = {
     "file": {"np.memmap": fancy, "memory map + take": taken},
     "file_cold": {"np.memmap": fancy},
+    "file_hdf5": {"np.memmap": fancy},
 }

@@ -85,6 +85,7 @@ def saved(_: Work, to: ToWrite) -> Epoch:
 READING: dict[str, Way] = {"preadv": in_sequence}
 WAYS: Ways = {
     "file": READING,
+    "file_hdf5": READING,
     "file_cold": {**READING, "random reads": at_random},
     "write": {"tofile": to_file, "np.save": saved},
 }

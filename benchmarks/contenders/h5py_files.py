@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from declared import Work
 from files import RowFiles, ToWrite
+from hdf5_layouts import LAYOUTS, file_of
 from slices import Epoch
 
-from contenders import Closing, Ways
+from contenders import Closing, Way, Ways
 
 h5py: Any = importlib.import_module("h5py")
 
@@ -30,6 +32,26 @@ def sorted_fancy(work: Work, files: RowFiles) -> Closing:
             yield rows[indices], labels[indices]
 
     return Closing(epoch, file.close)
+
+
+def sorted_fancy_of(work: Work, files: RowFiles, layout: str) -> Closing:
+    """`s = np.sort(perm[i:i+B])`, then `file["rows"][s], y[s]`: the batch is not put in order again."""
+    file = file_of(work, files, layout)
+    rows, rng = file["rows"], np.random.RandomState(1)
+
+    def epoch() -> Iterator[Any]:
+        permutation = rng.permutation(work.rows)
+        for start in range(0, work.rows, work.batch):
+            indices = np.sort(permutation[start : start + work.batch])
+            yield rows[indices], files.labels[indices]
+
+    return Closing(epoch, file.close)
+
+
+def _way(layout: str) -> Way:
+    way = partial(sorted_fancy_of, layout=layout)
+    way.__doc__ = sorted_fancy_of.__doc__
+    return way
 
 
 def _write_pieces(path: str, work: Work, pieces: Iterator[Any]) -> None:
@@ -54,4 +76,8 @@ def written(_: Work, to: ToWrite) -> Epoch:
     return to.written("h5", write)
 
 
-WAYS: Ways = {"file": {"h5py": sorted_fancy}, "write": {"h5py": written}}
+WAYS: Ways = {
+    "file": {"h5py": sorted_fancy},
+    "file_hdf5": {f"h5py, {layout}": _way(layout) for layout in LAYOUTS},
+    "write": {"h5py": written},
+}
