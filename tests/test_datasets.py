@@ -18,6 +18,8 @@ from batchup.columns.arrays import ArrayColumn
 from batchup.columns.datasets import OrderedColumn
 from batchup.errors import FileFormatError
 
+from .hsq import child
+
 ROWS, SHAPE = 103, (6, 5)
 
 
@@ -97,18 +99,26 @@ def test_in_pools(layout: str, tmp_path: Path) -> None:
 @every_layout
 def test_after_a_fork(layout: str, tmp_path: Path) -> None:
     """A process that was forked off reads for itself, and leaves the file of its parent alone."""
-    with h5py.File(made(tmp_path / "a.h5", layout), "r") as file:
-        column = as_column(file["group/x"])
-        indices = np.arange(ROWS - 1, -1, -1)
-        pid = os.fork()
-        if not pid:
-            right = False
-            try:
-                right = bool((column.gather(indices) == rows()[::-1]).all())
-            finally:
-                os._exit(0 if right else 1)
-        np.testing.assert_array_equal(column.gather(indices), rows()[::-1])
-        assert os.waitpid(pid, 0)[1] == 0
+    code = """
+import os, sys
+import h5py
+import numpy as np
+from batchup.columns import as_column
+from tests.test_datasets import ROWS, rows
+with h5py.File(sys.argv[1], "r") as file:
+    column = as_column(file["group/x"])
+    indices = np.arange(ROWS - 1, -1, -1)
+    pid = os.fork()
+    if not pid:
+        right = False
+        try:
+            right = bool((column.gather(indices) == rows()[::-1]).all())
+        finally:
+            os._exit(0 if right else 1)
+    np.testing.assert_array_equal(column.gather(indices), rows()[::-1])
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+    child(code, made(tmp_path / "a.h5", layout))
 
 
 @pytest.mark.parametrize(
