@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from batchup import ArrayDataSource, WorkerProcessPool, WorkerThreadPool, loader
 from batchup.columns import RecordColumn, as_column
 from batchup.columns.arrays import ArrayColumn
-from batchup.columns.datasets import OrderedColumn
+from batchup.columns.datasets import OrderedColumn, reduced
 from batchup.errors import FileFormatError
 
 from .hsq import child
@@ -196,8 +196,6 @@ def test_a_file_that_was_replaced(tmp_path: Path) -> None:
 
     function: Callable[..., Any]
     with h5py.File(path, "r") as file:
-        from batchup.columns.datasets import reduced
-
         function, arguments = reduced(file["group/x"])
         np.testing.assert_array_equal(function(*arguments)[5], rows()[5] + 1)
         os.replace(made(tmp_path / "b.h5", "gzip"), path)
@@ -214,3 +212,27 @@ def test_in_memory_and_without_dimensions(tmp_path: Path) -> None:
         assert list(ArrayDataSource([file["none"]]).batch_iterator(2)) == []
         with pytest.raises(TypeError, match="at least 1 dimension"):
             ArrayDataSource([file["scalar"]])
+
+
+def test_a_file_read_into_memory(tmp_path: Path) -> None:
+    """It is read by h5py; other processes cannot have it."""
+    path = made(tmp_path / "a.h5", "gzip")
+    with h5py.File(path, "r", driver="core") as file:
+        os.remove(path)
+        ds = ArrayDataSource([file["group/x"]])
+        np.testing.assert_array_equal(ds.samples_by_indices([3, 1])[0], rows()[[3, 1]])
+        with WorkerProcessPool(1) as pool, pytest.raises(TypeError, match="opened read-only"):
+            pool.parallel_data_source(ds)
+
+
+def test_a_file_is_closed_with_its_last_dataset(tmp_path: Path) -> None:
+    """What a worker has opened anew does not stay open for ever."""
+    path = made(tmp_path / "a.h5", "gzip")
+    with h5py.File(path, "r") as file:
+        function, arguments = reduced(file["group/x"])
+    dataset = function(*arguments)
+    np.testing.assert_array_equal(dataset[5], rows()[5])
+    with pytest.raises(OSError, match="already open"):
+        h5py.File(path, "r+")
+    del dataset
+    h5py.File(path, "r+").close()

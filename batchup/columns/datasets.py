@@ -49,7 +49,7 @@ def dataset_column(dataset: Any) -> Column:
         if layout is not None and layout.end <= os.path.getsize(path):
             storage = MappedStorage(OpenFile(path), path, layout.end)
             again = (_column_again, reduced(dataset)[1])
-            return RecordColumn(storage, layout, dataset.dtype, dataset.shape[1:], again)  # type: ignore[arg-type]
+            return RecordColumn(storage, layout, dataset.dtype, dataset.shape[1:], again)
     return OrderedColumn(dataset)
 
 
@@ -76,10 +76,7 @@ def stored_as_they_are(dataset: Any) -> bool:
 
 
 class ChunkLayout:
-    """Where the rows of a dataset lie that is stored in chunks of whole rows, neither compressed nor otherwise changed.
-
-    It stands in for `batchup.columns.records.Layout`.
-    """
+    """Where the rows lie of a dataset in chunks of whole rows, neither compressed nor otherwise changed."""
 
     gapless = False
 
@@ -92,8 +89,11 @@ class ChunkLayout:
 
     @classmethod
     def of(cls, dataset: Any) -> ChunkLayout | None:
-        """Return the layout of a dataset; None if it has another, or some of its chunks were never written."""
-        if dataset.chunks is None or dataset.chunks[1:] != dataset.shape[1:]:
+        """Return the layout of a dataset; None if it has another, or some of its chunks were never written.
+
+        Older HDF5 cannot list chunks.
+        """
+        if dataset.chunks is None or dataset.chunks[1:] != dataset.shape[1:] or not hasattr(dataset.id, "chunk_iter"):
             return None
         rows = dataset.chunks[0]
         starts = np.full(-(-len(dataset) // rows), -1, np.int64)
@@ -137,7 +137,7 @@ class OrderedColumn:
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
         self._process = os.getpid()
-        self._reduced = None if dataset.file.mode != "r" else reduced(dataset)
+        self._reduced = reduced(dataset) if _can_be_reopened(dataset) else None
         self.dtype: np.dtype[Any] = dataset.dtype
         self.sample_shape: tuple[int, ...] = dataset.shape[1:]
         self.takes_out = not self.dtype.hasobject
@@ -188,11 +188,7 @@ class OrderedColumn:
 
     def _opened(self) -> Any:
         if self._process != os.getpid():
-            if self._reduced is None:
-                raise InvalidTypeError(
-                    f"{self._dataset.name} is open for writing in another process: open it read-only"
-                )
-            function, arguments = self._reduced
+            function, arguments = self._reduced or reduced(self._dataset)
             self._dataset, self._process = function(*arguments), os.getpid()
         return self._dataset
 
@@ -211,14 +207,20 @@ def reduced(dataset: Any) -> tuple[Any, tuple[Any, ...]]:
         If somebody may be writing to it, or it lies in no file.
     """
     file = dataset.file
-    if file.mode != "r" or file.driver != "sec2":
+    if not _can_be_reopened(dataset):
         raise InvalidTypeError(
             f"{dataset.name} of {file.filename} is open in mode {file.mode!r} (driver {file.driver!r}): other "
-            "processes can read it if it is opened read-only, from a file"
+            "processes can read it if it is opened read-only, from a file that is still there"
         )
     path = os.path.abspath(file.filename)
     status = os.stat(path)
     return reopened, (path, dataset.name, (status.st_size, status.st_mtime_ns))
+
+
+def _can_be_reopened(dataset: Any) -> bool:
+    """Return whether nobody may be writing to the file of a dataset, and its name stands for one."""
+    file = dataset.file
+    return file.mode == "r" and file.driver == "sec2" and os.path.isfile(file.filename)
 
 
 def _column_again(path: str, name: str, status: tuple[int, int]) -> Column:
@@ -226,11 +228,8 @@ def _column_again(path: str, name: str, status: tuple[int, int]) -> Column:
     return dataset_column(reopened(path, name, status))
 
 
-_files: dict[Any, Any] = {}  # that this process has opened anew, by process, name and status
-
-
 def reopened(path: str, name: str, status: tuple[int, int]) -> Any:
-    """Return a dataset of a file, which this process opens once.
+    """Return a dataset of a file, which stays open as long as the dataset is there.
 
     Raises
     ------
@@ -240,7 +239,4 @@ def reopened(path: str, name: str, status: tuple[int, int]) -> Any:
     found = os.stat(path)
     if (found.st_size, found.st_mtime_ns) != tuple(status):
         raise FileFormatError(f"{path} has been replaced or written to since its dataset {name} was sent: open it anew")
-    key = (os.getpid(), path, tuple(status))
-    if key not in _files or not _files[key]:
-        _files[key] = required("h5py", "hdf5", "reading HDF5 files").File(path, "r")
-    return _files[key][name]
+    return required("h5py", "hdf5", "reading HDF5 files").File(path, "r")[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,30 @@ LOOPED = 4096  # bytes of a row from which on a loop over rows costs less than a
 RUN = 8  # rows that must follow one another, on average, for it to pay to copy them together
 
 
-class Layout(NamedTuple):
-    """Where the rows are: `rows` of `row_bytes` one behind the other from `offset` on, again in each record.
+class Layout(Protocol):
+    """Where the rows are in a file."""
+
+    @property
+    def length(self) -> int:
+        """Number of rows."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row."""
+
+    @property
+    def gapless(self) -> bool:
+        """Whether all rows lie one behind the other."""
+
+    def starts(self, indices: Any) -> Any:
+        """Return the first byte of each row."""
+
+    def pieces(self, start: int, stop: int) -> Iterator[Place]:
+        """Yield the places of the rows from `start` to `stop`."""
+
+
+class Records(NamedTuple):
+    """A layout in records: `rows` of `row_bytes` one behind the other from `offset` on, again in each record.
 
     Attributes
     ----------

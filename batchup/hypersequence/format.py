@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from batchup.columns.records import Layout
+from batchup.columns.records import Records
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 
 VERSION = "batchup 1"
@@ -130,10 +130,10 @@ class Format:
         """The description of a record, as NumPy has it."""
         return [(part.name, part.dtype.str, (self.batch_size, *part.shape)) for part in self.fields]
 
-    def layout(self, number: int) -> Layout:
+    def layout(self, number: int) -> Records:
         """Return where the rows of a field are."""
         before = sum(part.row_bytes for part in self.fields[:number])
-        return Layout(
+        return Records(
             rows=self.batch_size,
             row_bytes=self.fields[number].row_bytes,
             offset=self.batch_size * before,
