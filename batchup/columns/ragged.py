@@ -156,6 +156,10 @@ class Ragged(SequenceColumn):
         values = compacted(self._base, self._starts, self.lengths, self._row)
         return values.view(self.dtype).reshape(-1, *self.inner_shape)
 
+    def compact(self) -> Ragged:
+        """Return the same with nothing between the sequences: itself, if they lie so, else a copy."""
+        return self if self._values is not None else Ragged(self.values, self.offsets)
+
     @property
     def offsets(self) -> NDArray[np.int64]:
         """Where in `values` each sequence begins, and at last where the last one ends."""
@@ -227,10 +231,6 @@ class Ragged(SequenceColumn):
         if beside is None:
             return rows
         return rows, self.lengths if beside == "lengths" else padding.mask(self._lengths, rows.shape[1])
-
-    def gather(self, indices: Indices) -> Ragged:
-        lent = self.lent(indices)
-        return Ragged(lent.values, lent.offsets)
 
     def lent(self, indices: Indices) -> Ragged:
         return Ragged.over(self._base, self._starts[indices], self.lengths_at(indices), self._dtype, self._inner_shape)

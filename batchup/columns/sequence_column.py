@@ -44,12 +44,12 @@ class SequenceColumn(ABC):
         """Return the number of sequences."""
 
     @abstractmethod
-    def gather(self, indices: Indices) -> Ragged:
-        """Return the sequences at `indices`, which are in range, in memory of their own."""
-
     def lent(self, indices: Indices) -> Ragged:
-        """Return the same in memory that may be the column's, which is not to be written to."""
-        return self.gather(indices)
+        """Return the sequences at `indices`, which are in range; nobody is to write to them."""
+
+    def gather(self, indices: Indices) -> Ragged:
+        """Return the same in memory of their own."""
+        return self.lent(indices).compact()
 
     @abstractmethod
     def lengths_at(self, indices: Indices) -> NDArray[Any]:

@@ -103,14 +103,14 @@ class EndedColumn(SequenceColumn):
     def __len__(self) -> int:
         return len(self._column)
 
-    def gather(self, indices: Indices) -> Ragged:
-        ragged = self._column.gather(indices)
-        offsets = ragged.offsets
-        values = np.empty((len(ragged.values) + len(ragged), *self.inner_shape), self.dtype)
+    def lent(self, indices: Indices) -> Ragged:
+        ragged = self._column.lent(indices)
+        elements, offsets = ragged.values, ragged.offsets
+        values = np.empty((len(elements) + len(ragged), *self.inner_shape), self.dtype)
         ends = offsets[1:] + np.arange(len(ragged))
         kept = np.ones(len(values), bool)
         kept[ends] = False
-        values[kept] = ragged.values
+        values[kept] = elements
         values[ends] = self._end
         return Ragged(values, offsets + np.arange(len(offsets)))
 

@@ -209,7 +209,7 @@ class Hdf5Column(SequenceColumn):
             return np.empty((0, *self._inner_shape), self._dtype)
         return sequence.astype(sequence.dtype.newbyteorder("="), copy=False)
 
-    def gather(self, indices: Indices) -> Ragged:
+    def lent(self, indices: Indices) -> Ragged:
         places = np.arange(len(self))[indices] if isinstance(indices, slice) else indices
         sequences: list[NDArray[Any]] = [np.empty(0)] * len(places)
         for row in np.argsort(places, kind="stable").tolist():  # as they lie in the file

@@ -28,10 +28,6 @@ class JoinedColumn(SequenceColumn):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def gather(self, indices: Indices) -> Ragged:
-        lent = self.lent(indices)
-        return Ragged(lent.values, lent.offsets)
-
     def lent(self, indices: Indices) -> Ragged:
         places, number, present = self._where(indices)
         pieces = [self._parts[part].lent(places[number == part]) for part in present]

@@ -19,7 +19,7 @@ class InMemoryReader(StoredReader):
     Parameters
     ----------
     data : sequence of array-like, or of dicts of those; or Ragged, or a dict of Ragged for each field
-        The records. They are joined once, when they are first read together.
+        The records. Arrays are copied, so that they lie one behind the other; `Ragged` are read where they are.
     metadata : dict of str, optional
         What `metadata` tells.
     fields : iterable of str, optional

@@ -277,7 +277,7 @@ class RetrievedColumn(SequenceColumn):
     def __len__(self) -> int:
         return len(self._indexes)
 
-    def gather(self, indices: Indices) -> Ragged:
+    def lent(self, indices: Indices) -> Ragged:
         places = np.arange(len(self))[indices].tolist()
         sequences = [self._read(place) for place in places]
         empty = np.empty((0, *self._inner_shape), self._dtype)
