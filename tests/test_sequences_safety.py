@@ -228,6 +228,39 @@ def test_shards_of_two_runs(writer: Any, reader: Any, tmp_path: Path) -> None:
         reader(names)
 
 
+@every_format
+def test_fewer_of_the_same(writer: Any, reader: Any, tmp_path: Path) -> None:
+    """A shard that an earlier run has left is refused, though what lies before it is the same as then."""
+    for count in (6, 4):
+        with ShardedWriter(writer, str(tmp_path / "{}"), 2) as shards:
+            shards.extend([[i] for i in range(count)])
+    assert reader(shards.output_files).num_records() == 4
+    with pytest.raises(FileFormatError, match="different runs"):
+        reader([*shards.output_files, tmp_path / "3"])
+
+
+@every_format
+@pytest.mark.parametrize("fields", [None, ["a", "b"]])
+def test_equal_runs_make_equal_files(writer: Any, reader: Any, fields: Any, tmp_path: Path) -> None:
+    """Shards hold what was passed to their writer, and nothing that differs from run to run."""
+    made = []
+    for folder in (tmp_path / "one", tmp_path / "other"):
+        folder.mkdir()
+        options = {} if fields is None else {"fields": fields, "sequence_field": "a"}
+        with ShardedWriter(writer, folder / "{}", 2, **options) as shards:
+            shards.extend(words() if fields is None else {"a": words(), "b": words()})
+            shards.add_metadata({"language": "English"})
+        made.append([Path(name).read_bytes() for name in shards.output_files])
+    assert made[0] == made[1]
+    assert reader(shards.output_files).num_records() == len(words())
+
+
+def test_the_key_of_shards_is_taken(tmp_path: Path) -> None:
+    """Metadata cannot replace that by which shards know each other."""
+    with ShardedWriter(FileRecordWriter, tmp_path / "{}", 2) as shards, pytest.raises(ValueError, match="choose"):
+        shards.add_metadata({"_run": "1"})
+
+
 def test_shards_whose_folder_is_left_or_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards stay in the folder where they began; metadata for one that is gone are an error."""
     (tmp_path / "elsewhere").mkdir()

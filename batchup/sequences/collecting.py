@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -113,8 +114,8 @@ class Sink(Protocol):
     def check_metadata(self, key: str, text: str) -> None:
         """Raise if a text cannot be stored under a key."""
 
-    def put(self, columns: Mapping[str | None, Ragged]) -> None:
-        """Write records; if that fails, it may be done again."""
+    def put(self, columns: Mapping[str | None, Ragged]) -> int:
+        """Write records, and return a checksum of them; if that fails, it may be done again."""
 
     def finish(self, writer: CollectingWriter) -> None:
         """Have the file whole, and with its name."""
@@ -139,6 +140,7 @@ class CollectingWriter(RecordWriter):
         if os.path.exists(self.output_file) and not os.path.isfile(self.output_file):
             raise InvalidValueError(f"{self.output_file} is a folder or a device: name a file")
         self._process = os.getpid()
+        self._written = 0  # a checksum
         there = self.append and os.path.exists(self.output_file)
         self._sink: Sink | None = self._open(there)
         try:
@@ -217,6 +219,10 @@ class CollectingWriter(RecordWriter):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.output_file!r}: next record {self.next_index}>"
 
+    def _checksum(self) -> int:
+        self._flush()
+        return self._written
+
     def _take_over(self, there: bool) -> None:
         """Go on with what is in the file."""
         sink = self._opened()
@@ -281,7 +287,8 @@ class CollectingWriter(RecordWriter):
         """Write what has been collected; if that fails, it may be done again."""
         if self._bytes:
             sink = self._opened()
-            sink.put({name: waiting.ragged(sink.kinds[name]) for name, waiting in self._waiting.items()})
+            checksum = sink.put({name: waiting.ragged(sink.kinds[name]) for name, waiting in self._waiting.items()})
+            self._written = zlib.crc32(b"%d" % checksum, self._written)
         self._forget()
 
     def _forget(self) -> None:

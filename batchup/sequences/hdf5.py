@@ -163,9 +163,9 @@ class Hdf5File:
     def check_metadata(self, key: str, text: str) -> None:
         """Do nothing: any text will do."""
 
-    def put(self, columns: Mapping[str | None, Ragged]) -> None:
+    def put(self, columns: Mapping[str | None, Ragged]) -> int:
         """Lay records aside."""
-        self._waiting.put(columns)
+        return self._waiting.put(columns)
 
     def finish(self, writer: CollectingWriter) -> None:
         """Write the file, and give it its name."""

@@ -135,9 +135,9 @@ class SeqpFile:
         if key in OWN or key[:1].isdigit() or not key.strip("./") or "\0" in key:
             raise InvalidValueError(f"a file of seqp cannot have metadata called {key!r}")
 
-    def put(self, columns: Mapping[str | None, Ragged]) -> None:
+    def put(self, columns: Mapping[str | None, Ragged]) -> int:
         """Lay records aside."""
-        self._waiting.put(columns)
+        return self._waiting.put(columns)
 
     def finish(self, writer: CollectingWriter) -> None:
         """Write each record as a dataset, or one for each field; tell of them, and give the file its name."""

@@ -172,7 +172,7 @@ class RecordFile:
     def check_metadata(self, key: str, text: str) -> None:
         """Do nothing: any text will do."""
 
-    def put(self, columns: Mapping[str | None, Ragged]) -> None:
+    def put(self, columns: Mapping[str | None, Ragged]) -> int:
         """Write a segment."""
         self._check_disk()
         end, blocks = self._end, {}
@@ -194,6 +194,7 @@ class RecordFile:
         self._index.counts.append(count)
         for name, block in blocks.items():
             self._index.blocks.setdefault(name, []).append(block)
+        return zlib.crc32(repr([(block.crc, block.lengths_crc) for block in blocks.values()]).encode())
 
     def finish(self, writer: CollectingWriter) -> None:
         """Write the index, have it count, and give the file its name."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchup._numbers import whole_number
 from batchup.columns import Ragged
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.sequences.stored import RUN
+from batchup.sequences.stored import RUN, TO
 from batchup.sequences.writer import RecordWriter
+
+START, END = "start", "end"  # of a run, where there is no checksum of what lies before, or behind
 
 
 class ShardedWriter(RecordWriter):
@@ -68,8 +70,9 @@ class ShardedWriter(RecordWriter):
         self._args, self._kwargs = args, kwargs
         self._finished: list[str] = []
         self._records = 0
-        self._run = uuid.uuid4().hex  # by which readers know shards of different runs apart
-        self._writer = self._begin(kwargs.pop("initial_index", 0))
+        self._before = START
+        self._closed = False
+        self._writer = self._open(self._name(1), initial_index=kwargs.pop("initial_index", 0))
         super().__init__(self._writer.fields, self._writer.sequence_field, initial_index=self._writer.next_index)
 
     @property
@@ -101,6 +104,8 @@ class ShardedWriter(RecordWriter):
         return range(first, self.next_index)
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
+        if RUN in metadata:
+            raise InvalidValueError(f"{RUN!r} is the key by which shards know each other: choose another")
         super().add_metadata(metadata)
         self._writer.add_metadata(metadata)
         for name in self._finished:
@@ -110,24 +115,31 @@ class ShardedWriter(RecordWriter):
                 writer.add_metadata(metadata)
 
     def close(self) -> None:
-        self._writer.close()
+        if not self._closed:
+            self._finish(END)
+            self._closed = True
 
     def discard(self) -> None:
         """Give up the shard that is being written; those before it stay."""
         self._writer.discard()
+        self._closed = True
 
     def _next_shard(self) -> None:
-        index = self._writer.next_index
-        self._writer.close()
+        index, after = self._writer.next_index, self._after()
+        self._finish(after)
         self._finished.append(self._name(len(self._finished) + 1))
-        self._records = 0
-        self._writer = self._begin(index)
+        self._records, self._before = 0, after
+        self._writer = self._open(self._name(len(self._finished) + 1), initial_index=index)
         self._writer.add_metadata(self.metadata)
 
-    def _begin(self, index: int) -> RecordWriter:
-        writer = self._open(self._name(len(self._finished) + 1), initial_index=index)
-        writer.add_metadata({RUN: self._run})
-        return writer
+    def _after(self) -> str:
+        """Return a checksum of all records so far, as a text."""
+        return str(zlib.crc32(f"{self._before} {self._writer._checksum()}".encode()))
+
+    def _finish(self, after: str) -> None:
+        """Close a shard, with what tells readers which ones belong before and behind it."""
+        self._writer.add_metadata({RUN: f"{self._before}{TO}{after}"})
+        self._writer.close()
 
     def _open(self, name: str, **more: Any) -> RecordWriter:
         args, kwargs = list(self._args), {**self._kwargs, **more}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -30,9 +31,9 @@ class Spool:
         self._ends: dict[str | None, int] = {}
         self._lengths: dict[str | None, list[NDArray[np.int64]]] = {}
 
-    def put(self, columns: Mapping[str | None, Ragged]) -> None:
-        """Lay sequences of each field aside; if that fails, it may be done again."""
-        ends = {}
+    def put(self, columns: Mapping[str | None, Ragged]) -> int:
+        """Lay sequences of each field aside, and return a checksum of them; if that fails, it may be done again."""
+        ends, checksum = {}, 0
         for name, ragged in columns.items():
             if name not in self._files:
                 self._files[name] = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
@@ -41,9 +42,11 @@ class Spool:
             ends[name] = start + len(data)
             file.seek(start)
             Whole(file).write(data)
+            checksum = zlib.crc32(ragged.lengths.tobytes(), zlib.crc32(data, checksum))
         self._ends.update(ends)
         for name, ragged in columns.items():
             self._lengths.setdefault(name, []).append(ragged.lengths)
+        return checksum
 
     def lengths(self, name: str | None) -> NDArray[np.int64]:
         """Return the lengths of those of a field."""

@@ -16,7 +16,8 @@ from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, Inv
 from batchup.sequences.joined import joined
 from batchup.sequences.reader import RecordReader, check_index
 
-RUN = "_run"  # the key of metadata that tells which run of a ShardedWriter has written a shard
+RUN = "_run"  # the key of metadata that tells what a ShardedWriter had written before a shard, and had with it
+TO = ":"  # between both
 
 
 class Damage(NamedTuple):
@@ -236,17 +237,12 @@ def ordered(shards: Sequence[Shard]) -> list[Shard]:
     Raises
     ------
     FileFormatError
-        If there are gaps, or shards overlap, or their fields differ.
+        If there are gaps, or shards overlap, are of different runs, or have different fields.
     """
     shards = sorted(shards, key=lambda shard: (shard.initial_index, len(shard.lengths)))
     shards = [shard for shard in shards if len(shard.lengths)] or shards[:1]
     for before, after in pairwise(shards):
         due = before.initial_index + len(before.lengths)
-        runs = before.metadata.get(RUN), after.metadata.get(RUN)
-        if None not in runs and runs[0] != runs[1]:
-            raise FileFormatError(
-                f"{before.name} and {after.name} were written by different runs: remove what an earlier one has left"
-            )
         if after.initial_index > due:
             raise FileFormatError(
                 f"the records {due} to {after.initial_index - 1} are missing: {before.name} ends before them, and "
@@ -257,12 +253,21 @@ def ordered(shards: Sequence[Shard]) -> list[Shard]:
                 f"{before.name} and {after.name} both hold record {after.initial_index}: they are no shards of one "
                 "whole; read them one by one"
             )
+        if not _follows(before.metadata.get(RUN), after.metadata.get(RUN)):
+            raise FileFormatError(
+                f"{before.name} and {after.name} were written by different runs: remove what an earlier one has left"
+            )
         if (before.fields, before.sequence_field) != (after.fields, after.sequence_field):
             raise FileFormatError(
                 f"{before.name} has the fields {before.fields} (the sequence is {before.sequence_field!r}), "
                 f"{after.name} has {after.fields} ({after.sequence_field!r})"
             )
     return shards
+
+
+def _follows(before: str | None, after: str | None) -> bool:
+    """Return whether a shard may be the one that was written behind another, as far as they tell."""
+    return before is None or after is None or before.split(TO)[-1] == after.split(TO)[0]
 
 
 def _reopened(reader_class: type[FileReader], paths: list[str], known: Sequence[Identity | None]) -> FileReader:

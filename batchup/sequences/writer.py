@@ -118,6 +118,10 @@ class RecordWriter(ABC):
         """Give up what has been written, where that can be done; here: finish."""
         self.close()
 
+    def _checksum(self) -> int | None:
+        """Return a checksum of what has been written so far; None if it is not known."""
+        return None
+
     def __enter__(self) -> Any:
         return self
 
