@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pickle
 import threading
@@ -350,6 +351,31 @@ def test_the_budget_counts_padding(options: dict[str, Any]) -> None:
     for rank in range(4):
         for rows, *_ in ds.batch_iterator(100, shuffle=1, shard=(rank, 4), tail="pad"):
             assert rows.size <= 64
+
+
+class FewBytes(io.FileIO):
+    """A file that gives less than it is asked for."""
+
+    def readinto(self, room: Any) -> int | None:
+        return super().readinto(memoryview(room)[:7])
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 0, 7)) or b""
+
+
+def test_a_disk_that_gives_few_bytes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits to be written comes back whole, however often it must be asked for; if some is gone, that is said."""
+    waiting, path = tmp_path / "waiting", tmp_path / "a"
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: FewBytes(waiting, "w+b"))
+    written(Hdf5RecordWriter, path, words())
+    assert Hdf5RecordReader(path, verify=True).gather(range(len(words()))).tolist() == words().tolist()
+    writer = Hdf5RecordWriter(path)
+    writer.extend(words())
+    writer._flush()
+    os.truncate(waiting, 50)
+    with pytest.raises(FileFormatError, match="ends early: 110 bytes"):
+        writer.close()
+    writer.discard()
 
 
 def test_readers_in_memory_are_pickled() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup.columns import Ragged
+from batchup.errors import FileFormatError
 from batchup.sequences.collecting import Kind
 
 PIECE = 16 * 2**20  # bytes that are read at a time
@@ -27,7 +29,7 @@ class Spool:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._files: dict[str | None, BinaryIO] = {}
+        self._files: dict[str | None, FileIO] = {}
         self._ends: dict[str | None, int] = {}
         self._lengths: dict[str | None, list[NDArray[np.int64]]] = {}
 
@@ -54,9 +56,9 @@ class Spool:
 
     def pieces(self, name: str | None, kind: Kind) -> Iterator[NDArray[Any]]:
         """Yield all elements of a field, many at a time."""
-        rows = max(1, PIECE // kind.row)
-        for start in range(0, self._ends.get(name, 0) // kind.row, rows):
-            yield self._elements(name, kind, start, rows)
+        rows, total = max(1, PIECE // kind.row), self._ends.get(name, 0) // kind.row
+        for start in range(0, total, rows):
+            yield self._elements(name, kind, start, min(rows, total - start))
 
     def sequences(self, name: str | None, kind: Kind) -> Iterator[NDArray[Any]]:
         """Yield the sequences of a field."""
@@ -71,9 +73,22 @@ class Spool:
             file.close()
 
     def _elements(self, name: str | None, kind: Kind, start: int, count: int) -> NDArray[Any]:
+        elements = np.empty((count, *kind.inner_shape), kind.dtype)
         file = self._files[name]
         file.seek(start * kind.row)
-        return np.frombuffer(file.read(count * kind.row), kind.dtype).reshape(-1, *kind.inner_shape)
+        _fill(elements.reshape(-1).view(np.uint8).data, file)
+        return elements
+
+
+def _fill(room: memoryview, file: FileIO) -> None:
+    """Read as many bytes as there is room for, which may take several calls: Linux gives 2 GiB at most."""
+    while room:
+        done = file.readinto(room)
+        if not done:
+            raise FileFormatError(
+                f"what waits to be written ends early: {len(room)} bytes are missing; discard all, and write it again"
+            )
+        room = room[done:]
 
 
 class Whole:
