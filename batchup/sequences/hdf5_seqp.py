@@ -64,9 +64,9 @@ def shard(file: Any, name: str) -> Shard:
     names: list[str | None] = [None] if fields is None else list(fields)
     columns = {field: _column(file, handle, lengths, first, field, main) for field in names}
     identity = Identity(len(lengths), zlib.crc32(repr((fields, main, first)).encode(), zlib.crc32(lengths.data)))
-    shard = Shard(name, first, fields, main, dict(columns), lengths, Texts(handle), close=handle.close)
-    shard.identity = identity
-    return shard
+    return Shard(
+        name, first, fields, main, dict(columns), lengths, Texts(handle), close=handle.close, identity=identity
+    )
 
 
 class Texts(Mapping[str, str]):
