@@ -14,6 +14,7 @@ from batchup._indices import Indices, checked_indices, integer_array
 from batchup._numbers import whole_number
 from batchup.columns import Ragged, SequenceColumn
 from batchup.columns.padding import Padding
+from batchup.columns.rectangles import MaskColumn
 from batchup.data_source import ArrayDataSource
 from batchup.errors import IndexRangeError, InvalidTypeError, InvalidValueError
 from batchup.sampling import AbstractSampler, BucketSampler
@@ -50,7 +51,7 @@ class RecordReader(ABC):
     def __init__(self, fields: Iterable[str] | None = None, sequence_field: str | None = None) -> None:
         self.fields, self.sequence_field = checked_fields(fields, sequence_field)
         self._columns: dict[str | None, SequenceColumn] | None = None
-        self._known_indexes: NDArray[np.int64] | None = None
+        self._sorted_indexes: tuple[NDArray[np.int64], NDArray[np.intp]] | None = None  # and their places
 
     @abstractmethod
     def indexes(self) -> Iterable[int]:
@@ -185,29 +186,24 @@ class RecordReader(ABC):
         """
         if beside not in (None, "lengths", "mask"):
             raise InvalidValueError(f"beside must be 'lengths', 'mask' or None, got {beside!r}")
+        if not padded and (value, side, pad_to, to) != (0, "right", 1, None):
+            raise InvalidTypeError("padded=False leaves nothing to pad: leave out value, side, pad_to and to")
         lengths = self.lengths
         if sampler is None:
+            widths = self._widths(lengths, pad_to=pad_to, to=to) if padded else lengths
             drawn = _short_enough(lengths, max_length, indices)
-            width = self._of_field(self.sequence_field, {"pad_to": pad_to, "to": to})
-            places = Padding(**width).widths(lengths) if padded else lengths
-            buckets = BUCKETS if num_buckets is None else num_buckets
-            sampler = BucketSampler(places, max_tokens, buckets, bucket_edges, drawn)
+            sampler = BucketSampler(
+                widths, max_tokens, BUCKETS if num_buckets is None else num_buckets, bucket_edges, drawn
+            )
         elif any(given is not None for given in (max_tokens, num_buckets, bucket_edges, max_length, indices)):
             raise InvalidTypeError("a sampler decides what is drawn: leave out what says which records, and how many")
         columns: dict[Any, Any] = dict(self.columns)
-        if not padded and (value, side, pad_to, to) != (0, "right", 1, None):
-            raise InvalidTypeError("padded=False leaves nothing to pad: leave out value, side, pad_to and to")
         if padded:
-            options = {"value": value, "side": side, "pad_to": pad_to, "to": to}
-            columns = {field: column.padded(**self._of_field(field, options)) for field, column in columns.items()}
-            if beside is not None:
-                if beside in columns:
-                    raise InvalidValueError(f"a field is called {beside!r} already: pass beside=None, or another")
-                mask_options = {name: option for name, option in options.items() if name != "value"}
-                main = self.columns[self.sequence_field]
-                columns[beside] = (
-                    lengths if beside == "lengths" else main.masks(**self._of_field(self.sequence_field, mask_options))
-                )
+            columns = self._padded(value=value, side=side, pad_to=pad_to, to=to)
+        if padded and beside is not None:
+            if beside in columns:
+                raise InvalidValueError(f"a field is called {beside!r} already: pass beside=None, or another")
+            columns[beside] = lengths if beside == "lengths" else self._masks(side=side, pad_to=pad_to, to=to)
         data = list(columns.values()) if self.fields is None else columns
         return ArrayDataSource(data, sampler=sampler, include_indices=include_indices)
 
@@ -233,17 +229,28 @@ class RecordReader(ABC):
     def _places(self, indexes: Any) -> NDArray[np.intp]:
         """Return the places of records in the order of `indexes`."""
         wanted = integer_array(np.atleast_1d(indexes), "indexes")
-        if self._known_indexes is None:
-            self._known_indexes = np.fromiter(self.indexes(), np.int64)
-        known = self._known_indexes
-        order = np.argsort(known, kind="stable")
-        places = np.searchsorted(known, wanted, sorter=order)
-        missing = wanted[places == len(known)] if len(known) else wanted
-        if not len(missing):
-            missing = wanted[known[order[places]] != wanted]
+        if self._sorted_indexes is None:
+            known = np.fromiter(self.indexes(), np.int64)
+            order = np.argsort(known, kind="stable")
+            self._sorted_indexes = known[order], order
+        known, order = self._sorted_indexes
+        found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        missing = wanted[known[found] != wanted] if len(known) else wanted
         if len(missing):
             raise IndexRangeError(f"there is no record {missing[0]}: there are {len(known)}")
-        return order[places]
+        return order[found]
+
+    def _widths(self, lengths: NDArray[np.int64], **options: Any) -> NDArray[Any]:
+        """Return how many places each record takes in a padded batch."""
+        return Padding(**self._of_field(self.sequence_field, options)).widths(lengths)
+
+    def _padded(self, **options: Any) -> dict[Any, Any]:
+        """Return the columns as rectangles."""
+        return {field: column.padded(**self._of_field(field, options)) for field, column in self.columns.items()}
+
+    def _masks(self, **options: Any) -> MaskColumn:
+        """Return which places of the rectangles of the sequence hold an element."""
+        return self.columns[self.sequence_field].masks(**self._of_field(self.sequence_field, options))
 
     def _of_field(self, field: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return what options say for a field."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._indices import integer_array
 from batchup.columns import SequenceColumn
-from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError
+from batchup.errors import ChecksumError, FileFormatError, InvalidValueError
 from batchup.sequences.joined import joined
 from batchup.sequences.reader import RecordReader, check_index
 
@@ -125,7 +127,8 @@ class StoredReader(RecordReader):
         first = self._shards[0]
         super().__init__(first.fields, first.sequence_field)
         self._first = first.initial_index
-        self._count = sum(len(shard.lengths) for shard in self._shards)
+        self._ends = list(accumulate(len(shard.lengths) for shard in self._shards))
+        self._count = self._ends[-1]
         self._closed = False
 
     def close(self) -> None:
@@ -144,11 +147,8 @@ class StoredReader(RecordReader):
 
     def length(self, index: int) -> int:
         place = check_index(index, self._first, self._count) - self._first
-        for shard in self._shards:
-            if place < len(shard.lengths):
-                break
-            place -= len(shard.lengths)
-        return int(shard.lengths[place])
+        number = bisect_right(self._ends, place)
+        return int(self._shards[number].lengths[place - self._ends[number]])  # counted from the end of the shard
 
     def indexes_and_lengths(self) -> Iterator[tuple[int, int]]:
         index = self._first
@@ -180,14 +180,10 @@ class StoredReader(RecordReader):
         return {name: joined([(shard.name, shard.columns[name]) for shard in filled]) for name in names}
 
     def _places(self, indexes: Any) -> NDArray[np.intp]:
-        wanted = np.atleast_1d(np.asarray(indexes))
-        if wanted.ndim > 1:
-            raise InvalidValueError(f"indexes must be 1-dimensional, got shape {wanted.shape}")
-        if wanted.size and wanted.dtype.kind not in "iu":
-            raise InvalidTypeError(f"indexes must be integers, got dtype {wanted.dtype}")
+        wanted = integer_array(np.atleast_1d(indexes), "indexes")
         for index in (wanted.min(), wanted.max()) if wanted.size else ():
-            check_index(int(index), self._first, self._count)
-        return np.ascontiguousarray(wanted.astype(np.intp) - self._first)
+            check_index(index, self._first, self._count)
+        return wanted - self._first
 
 
 class FileReader(StoredReader):
