@@ -49,15 +49,10 @@ class Padding:
 
     def check(self, dtype: np.dtype[Any], inner_shape: tuple[int, ...]) -> None:
         """Raise unless elements of a dtype and a shape can hold the padding value."""
-        given = np.asarray(self.value)
         try:
-            np.broadcast_to(given, inner_shape)
-            if given.dtype.kind == "c" and dtype.kind != "c":
-                raise TypeError
-            with np.errstate(all="ignore"):
-                held = given.astype(dtype)
-                fits = bool(np.all((held == given) | _may_round(given, held, dtype)))
-        except (TypeError, ValueError, OverflowError):
+            given = np.broadcast_to(self.value, inner_shape)
+            fits = _holds(dtype, given)
+        except (TypeError, ValueError, OverflowError):  # NumPy cannot convert it at all
             fits = False
         if not fits:
             raise InvalidValueError(f"elements of {dtype} and shape {inner_shape} cannot hold the value {self.value!r}")
@@ -105,6 +100,15 @@ class Padding:
         if rows.ndim > 2:
             empty = empty.reshape(*empty.shape, *(1,) * (rows.ndim - 2))
         np.copyto(tail, self.value, "unsafe", empty)
+
+
+def _holds(dtype: np.dtype[Any], given: NDArray[Any]) -> bool:
+    """Return whether elements of a dtype can hold values; NumPy's errors pass."""
+    if given.dtype.kind == "c" and dtype.kind != "c":
+        return False
+    with np.errstate(all="ignore"):
+        held = given.astype(dtype)
+        return bool(np.all((held == given) | _may_round(given, held, dtype)))
 
 
 def _may_round(given: NDArray[Any], held: NDArray[Any], dtype: np.dtype[Any]) -> Any:
