@@ -6,6 +6,7 @@
     |-- InvalidTypeError    (TypeError)            an argument of the wrong kind
     |-- InvalidValueError   (ValueError)           an argument of the right kind that cannot be used
     |   |-- IndexRangeError     (IndexError)       a sample index outside the data
+    |   |-- UnknownIdError      (KeyError)         an id that a file does not have
     |   |-- LengthError                            arrays that should be equally long and are not
     |   `-- StateError                             a state that belongs to something else, or is damaged
     |-- TooManyErrorsError  (RuntimeError)         more samples failed than `max_errors` allows
@@ -34,6 +35,7 @@ __all__ = [
     "SharedMemoryError",
     "StateError",
     "TooManyErrorsError",
+    "UnknownIdError",
     "UnsupportedError",
     "WorkerError",
     "WorkerTimeoutError",
@@ -54,6 +56,12 @@ class InvalidValueError(BatchUpError, ValueError):
 
 class IndexRangeError(InvalidValueError, IndexError):
     """A sample index lies outside the data."""
+
+
+class UnknownIdError(InvalidValueError, KeyError):
+    """An id of a source that a file does not have."""
+
+    __str__ = Exception.__str__  # a KeyError shows its message in quotes
 
 
 class LengthError(InvalidValueError):

@@ -186,11 +186,12 @@ def public_objects() -> dict[str, Any]:
             found[f"{room.__name__}.{name}"] = value
             if not inspect.isclass(value) or issubclass(value, (tuple, BaseException)):
                 continue
+            texts = "\n".join(inspect.cleandoc(base.__doc__) for base in value.__mro__ if base.__doc__)
             for method, _ in inspect.getmembers(value):
                 owner = next(base for base in value.__mro__ if method in vars(base))
                 if not owner.__module__.startswith("batchup"):
                     continue
-                if not method.startswith("_") and f"\n{method} : " not in str(inspect.getdoc(value)):
+                if not method.startswith("_") and f"\n{method} : " not in texts:
                     found[f"{room.__name__}.{name}.{method}"] = inspect.getattr_static(value, method)
     return found
 

@@ -62,6 +62,12 @@ class _Reader(io.RawIOBase):
         return done
 
 
+def file_status(name: str) -> tuple[int, int]:
+    """Return by what it is seen that a file is another one, or was written to."""
+    status = os.stat(name)
+    return status.st_size, status.st_mtime_ns
+
+
 class Region(NamedTuple):
     """A place in a file."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from batchup.columns.storage import Storage
 from batchup.errors import InvalidValueError
 
 LOOPED = 4096  # bytes of a row from which on a loop over rows costs less than a second copy
+LONG = 64  # rows of a sample from which on it is looked at piece by piece
 RUN = 8  # rows that must follow one another, on average, for it to pay to copy them together
 
 
@@ -86,6 +88,37 @@ class Records(NamedTuple):
             base = record * self.record_bytes + self.offset if start < whole else self.tail_offset
             yield base + place * self.row_bytes, (end - start) * self.row_bytes
             start = end
+
+
+class Groups:
+    """A layout of samples that are some rows of another layout, which lie one behind the other there.
+
+    Parameters
+    ----------
+    starts : ndarray of int64
+        The first byte of each sample.
+    row_bytes : int
+        Size of a sample.
+    """
+
+    gapless = False
+
+    def __init__(self, starts: NDArray[np.int64], row_bytes: int) -> None:
+        self._starts = starts
+        self.row_bytes = row_bytes
+        self.length = len(starts)
+
+    def starts(self, indices: Any) -> Any:
+        """Return the first byte of each sample."""
+        return self._starts[indices]
+
+    def pieces(self, start: int, stop: int) -> Iterator[Place]:
+        """Yield the places of the samples from `start` to `stop`, those one behind the other together."""
+        starts = self._starts[start:stop]
+        bounds = [0, *(np.flatnonzero(np.diff(starts) != self.row_bytes) + 1).tolist(), len(starts)]
+        for first, last in pairwise(bounds):
+            if last > first:
+                yield int(starts[first]), (last - first) * self.row_bytes
 
 
 class RecordColumn:
@@ -181,6 +214,24 @@ class RecordColumn:
             self._storage.copy(pieces, out.reshape(-1).view(np.uint8), scattered)
         return out
 
+    def grouped(self, firsts: NDArray[np.int64], length: int | None) -> RecordColumn | None:
+        """Return a column whose samples are some rows each; None if those of a sample do not lie in one piece.
+
+        Parameters
+        ----------
+        firsts : ndarray of int
+            The first row of each sample.
+        length : int or None
+            The number of rows of a sample; None for samples that are a row, without an axis for it.
+        """
+        layout, rows = self._layout, length or 1
+        starts = np.asarray(layout.starts(firsts), np.int64)
+        if not all(_in_one_piece(layout, starts, firsts, rows)):
+            return None
+        shape = self.sample_shape if length is None else (length, *self.sample_shape)
+        groups = Groups(starts, rows * layout.row_bytes)
+        return RecordColumn(self._storage, groups, self.dtype, shape, (_grouped_again, (self, firsts, length)))
+
     def fresh(self, indices: Indices) -> NDArray[Any]:
         """Return the samples at `indices` in fresh memory, by fancy indexing."""
         if isinstance(indices, slice) or not len(indices) or not self._layout.row_bytes:
@@ -218,6 +269,25 @@ class RecordColumn:
             return list(self._layout.pieces(indices.start, indices.stop))
         runs = _runs(indices)
         return None if runs is None else [piece for start, stop in runs for piece in self._layout.pieces(start, stop)]
+
+
+def _grouped_again(rows: RecordColumn, firsts: NDArray[np.int64], length: int | None) -> RecordColumn:
+    grouped = rows.grouped(firsts, length)
+    assert grouped is not None
+    return grouped
+
+
+def _in_one_piece(
+    layout: Layout, starts: NDArray[np.int64], firsts: NDArray[np.int64], length: int
+) -> Iterator[bool | np.bool_]:
+    """Yield for some samples, or for a row of all, whether they lie where they should."""
+    if length <= LONG:
+        for row in range(1, length):
+            yield (layout.starts(firsts + row) == starts + row * layout.row_bytes).all()
+        return
+    for first in firsts.tolist():
+        places = list(layout.pieces(first, first + length))
+        yield all(one[0] + one[1] == other[0] for one, other in pairwise(places))
 
 
 def _runs(indices: NDArray[np.intp]) -> list[tuple[int, int]] | None:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._extras import required
+from batchup._unfinished import PIECE, Unfinished
 from batchup.columns import Ragged, SequenceColumn
+from batchup.columns.files import file_status
 from batchup.errors import ChecksumError, FileFormatError, InvalidValueError
 from batchup.sequences import hdf5_seqp as seqp
 from batchup.sequences.collecting import CollectingWriter, Kind, Sink, runs
@@ -23,16 +25,14 @@ from batchup.sequences.hdf5_file import (
     attribute,
     check_hdf5_elements,
     checked_dataset,
-    file_status,
     mapped_values,
     numbers,
     opened,
     understood,
 )
 from batchup.sequences.reader import checked_fields
-from batchup.sequences.spool import PIECE, Spool
+from batchup.sequences.spool import Spool
 from batchup.sequences.stored import Damage, FileReader, Identity, Shard, column_of
-from batchup.sequences.unfinished import Unfinished
 from batchup.sequences.writer import MOST_RECORDS
 
 MARK = "batchup_records"  # the root attribute that tells the version

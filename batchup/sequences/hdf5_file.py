@@ -15,6 +15,7 @@ from batchup._extras import required
 from batchup._indices import Indices
 from batchup.columns import Ragged, SequenceColumn
 from batchup.columns.datasets import stored_as_they_are
+from batchup.columns.files import file_status
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 
 
@@ -237,9 +238,3 @@ class Hdf5Column(SequenceColumn):
                 f"{self._inner_shape}, and is {sequence.dtype} {sequence.shape}"
             )
         return sequence
-
-
-def file_status(name: str) -> tuple[int, int]:
-    """Return by what it is seen that a file is another one, or was written to."""
-    status = os.stat(name)
-    return status.st_size, status.st_mtime_ns

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._extras import required
+from batchup._unfinished import Unfinished
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidValueError
 from batchup.sequences.collecting import Kind
@@ -27,7 +28,6 @@ from batchup.sequences.hdf5_file import (
 from batchup.sequences.reader import checked_fields
 from batchup.sequences.spool import Spool
 from batchup.sequences.stored import Identity, Shard
-from batchup.sequences.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from batchup.sequences.collecting import CollectingWriter

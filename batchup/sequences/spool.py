@@ -6,16 +6,15 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from io import FileIO
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._unfinished import PIECE, Whole
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError
 from batchup.sequences.collecting import Kind
-
-PIECE = 16 * 2**20  # bytes that are read at a time
 
 
 class Spool:
@@ -89,16 +88,3 @@ def _fill(room: memoryview, file: FileIO) -> None:
                 f"what waits to be written ends early: {len(room)} bytes are missing; discard all, and write it again"
             )
         room = room[done:]
-
-
-class Whole:
-    """Writes all that it is given to a file without a buffer, or raises."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data)
-        while left:
-            left = left[self._file.write(left) :]
-        return len(data)

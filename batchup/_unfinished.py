@@ -6,12 +6,13 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from batchup._extras import required
 from batchup._files import PARTIAL, is_named, keep_permissions, opened_alone, sync_folder, unlock
 from batchup.errors import FileFormatError
-from batchup.sequences.spool import PIECE, Whole
+
+PIECE = 16 * 2**20  # bytes that are read at a time
 
 
 class Unfinished:
@@ -29,8 +30,11 @@ class Unfinished:
         self._file = opened_alone(self.partial, anew=True)
 
     @contextlib.contextmanager
-    def hdf5(self, copied: bool = False) -> Iterator[Any]:
-        """Have it as an HDF5 file, empty or a copy of what has the name, until the block ends; as often as need be."""
+    def hdf5(self, copied: bool = False, **options: Any) -> Iterator[Any]:
+        """Have it as an HDF5 file, empty or a copy of what has the name, until the block ends; as often as need be.
+
+        Options are those of `h5py.File`.
+        """
         h5py = required("h5py", "hdf5", "writing HDF5 files")
         self._file.truncate(0)
         if copied:
@@ -39,7 +43,7 @@ class Unfinished:
                 shutil.copyfileobj(file, Whole(self._file), PIECE)
         forgiving = _Forgiving(self._file.fileno())
         try:
-            with h5py.File(forgiving, "r+" if copied else "w") as file:
+            with h5py.File(forgiving, "r+" if copied else "w", **options) as file:
                 yield file
         except (OSError, RuntimeError) as error:
             if forgiving.error is not None:
@@ -122,3 +126,16 @@ class _Forgiving:
             yield
         except BaseException as error:  # noqa: BLE001  KeyboardInterrupt too
             self.error = self.error or error
+
+
+class Whole:
+    """Writes all that it is given to a file without a buffer, or raises."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+        return len(data)

@@ -1,0 +1,203 @@
+"""Files made from sources, which several workers load."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from batchup._unfinished import Unfinished
+from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.typed_files import layout
+from batchup.typed_files.feature import Feature, Group, checked_schema, leaves
+from batchup.typed_files.journal import Journal
+from batchup.typed_files.known import as_id
+from batchup.typed_files.layout import Entry
+from batchup.typed_files.typed_file import ds_kwargs, write_attributes
+from batchup.typed_files.workers import Results, loaded_by
+
+if TYPE_CHECKING:
+    from batchup.typed_files.typed_file import TypedFile
+
+AT_ONCE = 32 * 2**20  # bytes of arrays that are written to the file together
+
+
+class Creation:
+    """One call of `TypedFile.create`, which see for the arguments."""
+
+    def __init__(
+        self,
+        cls: type[TypedFile],
+        filename: str | os.PathLike[str],
+        sources: Iterable[Any],
+        mode: str,
+        schema: Mapping[str, Feature] | None,
+        n_workers: int | None,
+        parallelism: str,
+        on_error: str,
+        resume: bool,
+        progress: bool,
+        h5_kwargs: Mapping[str, Any],
+    ) -> None:
+        self._class = cls
+        self._path = os.path.realpath(filename)
+        self._sources = checked_sources(sources)
+        self._mode = checked_mode(mode, self._path)
+        self._schema = cls._schema if not schema else checked_schema(schema)
+        if not self._schema:
+            raise InvalidValueError("no features: declare some in the class, or pass schema={'name': Feature()}")
+        if on_error not in ("raise", "skip"):
+            raise InvalidValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+        if "driver" in h5_kwargs:
+            raise InvalidValueError("create() writes to the disk: in_mem(cls) makes a file in memory to add to")
+        self._workers = (n_workers, parallelism)
+        self._skips = on_error == "skip"
+        self._resume = resume
+        self._progress = progress
+        self._options = dict(h5_kwargs)
+        self._skipped: dict[str, str] = {}
+        layout.h5py()
+
+    def run(self) -> dict[str, str]:
+        """Make the file; return the errors of the sources that were skipped."""
+        unfinished = Unfinished(self._path)
+        journal = Journal(self._path, self._resume)
+        try:
+            with unfinished.hdf5(copied=self._mode == "r+", **self._options) as file:
+                schema = self._prepared(file)
+                self._write(file, schema, journal)
+            self._after_create(unfinished.partial, schema)
+            unfinished.take()
+        except BaseException:
+            unfinished.discard()
+            journal.close(keep=self._resume)
+            raise
+        journal.close(keep=False)
+        return self._skipped
+
+    def _prepared(self, file: Any) -> dict[str, Feature]:
+        """Return the features as they load these sources, once it is sure that the file does not have them."""
+        present = set(layout.ids(file))
+        twice = [source for source in self._sources if source in present]
+        if twice:
+            raise InvalidValueError(f"{self._path} has {twice[0]!r} already, and {len(twice) - 1} more of the sources")
+        schema = prepared(self._schema, self._sources, file)
+        layout.make_schema(file, [path for path, _ in leaves(schema)])
+        return schema
+
+    def _write(self, file: Any, schema: Mapping[str, Feature], journal: Journal) -> None:
+        positions = {source: place for place, source in enumerate(layout.ids(file))}
+        journal.begin(schema)
+        with contextlib.closing(self._results(schema, journal)) as results:
+            for entries in _together(results):
+                layout.append(file, entries, positions, lambda path: ds_kwargs(schema, path))
+                positions.update({source: len(positions) + i for i, (source, _) in enumerate(entries)})
+        write_attributes(file, schema)
+
+    def _results(self, schema: Mapping[str, Feature], journal: Journal) -> Generator[Entry, None, None]:
+        """Yield the sources in order, with what was loaded from them, now or earlier."""
+        missing = [source for source in self._sources if source not in journal]
+        results: Results = loaded_by(*self._workers, schema, missing, self._skips)
+        with contextlib.closing(results), self._bar() as bar:
+            for source in self._sources:
+                arrays = journal.get(source) if source in journal else next(results)
+                if isinstance(arrays, str):
+                    self._skipped[source] = arrays
+                else:
+                    journal.put(source, arrays)
+                    if arrays:
+                        yield source, arrays
+                bar.update()
+
+    def _bar(self) -> Any:
+        from tqdm.auto import tqdm
+
+        return tqdm(
+            total=len(self._sources), desc=os.path.basename(self._path), unit="source", disable=not self._progress
+        )
+
+    def _after_create(self, partial: str, schema: Mapping[str, Feature]) -> None:
+        """Call the hooks of features and of the class."""
+        hooks = [(path, feature) for path, feature in leaves(schema) if _has_hook(feature)]
+        own = getattr(self._class, "after_create", None)
+        if not hooks and own is None:
+            return
+        with self._class(partial, "r+", keep_open=True, locking=False, **self._options) as db:
+            for path, feature in hooks:
+                feature.after_create(db, path)
+            if own is not None:
+                own(db)
+            db.flush()
+
+
+def _has_hook(feature: Feature) -> bool:
+    return type(feature).after_create is not Feature.after_create
+
+
+def prepared(schema: Mapping[str, Feature], sources: Sequence[str], file: Any, prefix: str = "") -> dict[str, Feature]:
+    """Return features as they load some sources into a file."""
+    found: dict[str, Feature] = {}
+    for name, feature in schema.items():
+        path = prefix + name
+        if isinstance(feature, Group):
+            found[name] = Group(**prepared(feature.features, sources, file, f"{path}/"))
+        else:
+            found[name] = feature.prepared(sources, file[path].attrs if path in file else {})
+        found[name].__set_name__(None, name)
+    return found
+
+
+def checked_sources(sources: Iterable[Any]) -> list[str]:
+    """Return the ids of sources.
+
+    Raises
+    ------
+    InvalidTypeError
+        If it is one text, or something is no text.
+    InvalidValueError
+        If a source is there twice.
+    """
+    if isinstance(sources, (str, bytes, os.PathLike)):
+        raise InvalidTypeError(f"sources must be a list, got {sources!r}; FileWalker(regex, folder) finds files")
+    names = [as_id(source) for source in sources]
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InvalidValueError(f"the source {name!r} is there twice: it is the id of what is loaded from it")
+        seen.add(name)
+    return names
+
+
+def checked_mode(mode: str, path: str) -> str:
+    """Return ``'w'`` or ``'r+'``: whether a file is made anew, or added to.
+
+    Raises
+    ------
+    InvalidValueError
+        If `mode` is something else.
+    FileExistsError
+        If there must be no file, and there is.
+    """
+    if mode not in ("w", "r+", "a", "w-", "x"):
+        raise InvalidValueError(f"mode must be 'w', 'r+', 'a', 'w-' or 'x', got {mode!r}")
+    there = os.path.exists(path)
+    if there and mode in ("w-", "x"):
+        raise FileExistsError(f"{path} exists: mode='w' replaces it, 'a' adds to it")
+    if not there and mode == "r+":
+        raise FileNotFoundError(f"{path} is not there: mode='a' makes it")
+    return "r+" if there and mode in ("r+", "a") else "w"
+
+
+def _together(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield entries, many at a time."""
+    held: list[Entry] = []
+    size = 0
+    for source, arrays in entries:
+        held.append((source, arrays))
+        size += sum(array.nbytes for array in arrays.values()) + 100
+        if size > AT_ONCE:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held

@@ -1,0 +1,117 @@
+"""What has been read of a file about its sources: the place of each id, the rows of each array."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.errors import InvalidTypeError, InvalidValueError, UnknownIdError
+from batchup.typed_files.layout import REFS, ids, rows_of
+
+UNKNOWN, NONE = -2, -1  # in place of a first row
+
+
+def as_id(source: Any) -> str:
+    """Return the id of a source: a text, or a path as text.
+
+    Raises
+    ------
+    InvalidTypeError
+        If it is something else.
+    """
+    if isinstance(source, os.PathLike):
+        source = os.fspath(source)
+    if not isinstance(source, str):
+        raise InvalidTypeError(f"the id of a source is a str, got {type(source).__name__}")
+    if "\0" in source:
+        raise InvalidValueError(f"HDF5 cannot have the id {source!r}")
+    return source
+
+
+class Index(Mapping[str, int]):
+    """The ids of a file, and the place of each; read once, then only what was added."""
+
+    def __init__(self, filename: str) -> None:
+        self._filename = filename
+        self.names: list[str] = []
+        self._places: dict[str, int] = {}
+
+    def refresh(self, file: Any) -> None:
+        """Read the ids that are new in a file."""
+        self.extend(ids(file, len(self.names)))
+
+    def extend(self, names: Iterable[str]) -> None:
+        """Take note of new ids."""
+        for name in names:
+            self._places.setdefault(name, len(self.names))
+            self.names.append(name)
+
+    def __getitem__(self, source: Any) -> int:
+        try:
+            return self._places[as_id(source)]
+        except KeyError:
+            raise UnknownIdError(f"{self._filename} has no source {source!r}{_hint(source, self.names)}") from None
+
+    def __contains__(self, source: object) -> bool:
+        return source in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _hint(source: Any, names: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(str(source), names[:10_000], 1)
+    return f"; did you mean {close[0]!r}?" if close else f" among its {len(names)}"
+
+
+class Regions:
+    """The rows that the arrays of a feature take, by the place of their source; each reference is resolved once."""
+
+    def __init__(self) -> None:
+        self._starts = np.empty(0, np.int64)
+        self._stops = np.empty(0, np.int64)
+        self._lock = threading.Lock()
+
+    def one(self, dataset: Any, place: int) -> tuple[int, int] | None:
+        """Return the first row of the array of a source and the one behind its last; None if it has none."""
+        self._grow(place + 1)
+        if self._starts[place] == UNKNOWN:
+            refs = dataset.parent.get(REFS)
+            self.put(place, rows_of(dataset, refs[place]) if refs is not None and place < len(refs) else None)
+        start = int(self._starts[place])
+        return None if start == NONE else (start, int(self._stops[place]))
+
+    def all(self, dataset: Any, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the same for the first `count` sources, in two arrays; -1 where a source has none."""
+        self._grow(count)
+        unknown = np.flatnonzero(self._starts[:count] == UNKNOWN)
+        if len(unknown):
+            refs = dataset.parent.get(REFS)
+            there = [] if refs is None else refs[: int(unknown[-1]) + 1]
+            for place in unknown.tolist():
+                self.put(place, rows_of(dataset, there[place]) if place < len(there) else None)
+        return self._starts[:count].copy(), self._stops[:count].copy()
+
+    def put(self, place: int, rows: tuple[int, int] | None) -> None:
+        """Take note of the rows of a source."""
+        self._grow(place + 1)
+        self._stops[place] = NONE if rows is None else rows[1]
+        self._starts[place] = NONE if rows is None else rows[0]
+
+    def _grow(self, count: int) -> None:
+        with self._lock:
+            more = count - len(self._starts)
+            if more > 0:
+                room = np.full(max(more, len(self._starts)), UNKNOWN, np.int64)
+                self._stops = np.concatenate([self._stops, room])
+                self._starts = np.concatenate([self._starts, room])
