@@ -8,7 +8,7 @@ import os
 import stat
 from typing import BinaryIO
 
-from batchup.errors import FileBusyError, InvalidValueError
+from batchup.errors import FileBusyError, FileFormatError, InvalidValueError
 
 PARTIAL = ".partial"  # behind the name that a file will have
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system
@@ -51,8 +51,15 @@ def _lock(descriptor: int, name: str) -> None:
             raise
 
 
-def unlock(descriptor: int) -> None:
-    """Let others open it: forked processes may have it open, too."""
+def leave(file: BinaryIO) -> None:
+    """Close a file that was opened alone, and let others open it; if it is closed, do nothing."""
+    if not file.closed:
+        _unlock(file.fileno())
+    file.close()
+
+
+def _unlock(descriptor: int) -> None:
+    """Let others lock it: forked processes may have it open, too."""
     import fcntl
 
     with contextlib.suppress(OSError):
@@ -74,6 +81,24 @@ def is_named(descriptor: int, name: str) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.stat(name), os.fstat(descriptor))
     return False
+
+
+def check_named(file: BinaryIO, name: str) -> None:
+    """Raise a FileFormatError unless a name stands for an open file still."""
+    if not is_named(file.fileno(), name):
+        raise FileFormatError(f"{name} has been removed or replaced by somebody: it cannot be finished")
+
+
+def rename(name: str, path: str) -> None:
+    """Give a file another name in its folder, for good."""
+    os.replace(name, path)
+    sync_folder(path)
+
+
+def remove(file: BinaryIO, name: str) -> None:
+    """Remove an open file, unless the name stands for another one now."""
+    if is_named(file.fileno(), name):
+        os.remove(name)
 
 
 def write_all(descriptor: int, data: memoryview, start: int) -> None:

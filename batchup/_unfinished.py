@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from batchup._extras import required
-from batchup._files import PARTIAL, is_named, keep_permissions, opened_alone, sync_folder, unlock
+from batchup._files import PARTIAL, check_named, keep_permissions, leave, opened_alone, remove, rename
 from batchup.errors import FileFormatError
 
 PIECE = 16 * 2**20  # bytes that are read at a time
@@ -57,23 +57,16 @@ class Unfinished:
     def take(self) -> None:
         """Give the file its name, now that it is whole."""
         os.fsync(self._file.fileno())
-        if not is_named(self._file.fileno(), self.partial):
-            raise FileFormatError(f"{self.partial} has been removed or replaced by somebody: it cannot be finished")
+        check_named(self._file, self.partial)
         keep_permissions(self._file.fileno(), self.path)
-        os.replace(self.partial, self.path)
-        sync_folder(self.path)
-        self._leave()
+        rename(self.partial, self.path)
+        leave(self._file)
 
     def discard(self) -> None:
         """Remove it."""
         if not self._file.closed:
-            if is_named(self._file.fileno(), self.partial):
-                os.remove(self.partial)
-            self._leave()
-
-    def _leave(self) -> None:
-        unlock(self._file.fileno())
-        self._file.close()
+            remove(self._file, self.partial)
+            leave(self._file)
 
 
 class _Forgiving:

@@ -370,7 +370,7 @@ def raising(count: int) -> Iterator[list[Any]]:
             not frame.f_code.co_filename.startswith(PACKAGE)
             or "_Forgiving" in name
             or frame.f_code.co_name
-            in (("__del__", "discard", "_leave", "readinto", "truncate", "seek", "tell", "flush", "_forgiven"))
+            in (("__del__", "discard", "readinto", "truncate", "seek", "tell", "flush", "_forgiven"))
         ):
             return None  # from a finaliser no exception comes through; what gives up is not asked twice
         if what == "line":

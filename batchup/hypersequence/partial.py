@@ -12,7 +12,17 @@ from typing import BinaryIO
 
 import numpy as np
 
-from batchup._files import PARTIAL, is_named, keep_permissions, opened_alone, sync_folder, unlock, write_all
+from batchup._files import (
+    PARTIAL,
+    check_named,
+    is_named,
+    keep_permissions,
+    leave,
+    opened_alone,
+    rename,
+    sync_folder,
+    write_all,
+)
 from batchup.errors import FileFormatError, InvalidValueError, UnsupportedError
 from batchup.hypersequence.checksums import findings, stored_checksums
 from batchup.hypersequence.format import CHECKSUM, FaultyMetaError, Format, as_format, encoded, read_format
@@ -116,17 +126,14 @@ class Partial:
         except OSError:
             self._lost = True  # to ask again would say that all is well
             raise
-        if not self._has_name():
-            raise FileFormatError(f"{self.name} has been removed or replaced by somebody: it cannot be finished")
+        check_named(self._file, self.name)
         self._remove_journal()
-        os.replace(self.name, self.path)
-        sync_folder(self.path)
+        rename(self.name, self.path)
         self.leave()
 
     def leave(self) -> None:
         """Leave it as it is, to others."""
-        if not self._file.closed:
-            unlock(self._file.fileno())
+        leave(self._file)
         self.forget()
 
     def forget(self) -> None:
@@ -143,7 +150,7 @@ class Partial:
 
     def discard(self) -> None:
         """Remove it."""
-        if not self.closed and self._has_name():
+        if not self.closed and is_named(self._file.fileno(), self.name):
             self._remove_journal()
             os.remove(self.name)
         self.leave()
@@ -216,7 +223,3 @@ class Partial:
         for name in (self.journal, self.journal + ".new"):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(name)
-
-    def _has_name(self) -> bool:
-        """Return whether the name of the partial file stands for this one."""
-        return is_named(self._file.fileno(), self.name)

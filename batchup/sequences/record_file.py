@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._files import PARTIAL, is_named, keep_permissions, opened_alone, sync_folder, unlock, write_all
+from batchup._files import PARTIAL, check_named, keep_permissions, leave, opened_alone, remove, rename, write_all
 from batchup.columns import Ragged, SequenceColumn
 from batchup.errors import FileFormatError, LengthError, UnsupportedError
 from batchup.sequences.collecting import CollectingWriter, Kind, Sink
@@ -153,7 +153,7 @@ class RecordFile:
             committed = self._begin() if self._new else read_index(self._file, path)
         except BaseException:
             self._remove()
-            self._leave()
+            leave(self._file)
             raise
         self._index = committed.content
         self._generation = committed.generation
@@ -206,8 +206,7 @@ class RecordFile:
         self._write(memoryview(text), start)
         self._file.truncate(start + len(text))
         self._sync()
-        if not is_named(self._file.fileno(), self._name):
-            raise FileFormatError(f"{self._name} has been removed or replaced by somebody: it cannot be finished")
+        check_named(self._file, self._name)
         generation = self._generation + 1
         self._counts = True
         self._write(memoryview(slot(generation, start, text)), SLOTS[generation % len(SLOTS)])
@@ -215,9 +214,8 @@ class RecordFile:
             keep_permissions(self._file.fileno(), self._path)
         self._sync()
         if self._new:
-            os.replace(self._name, self._path)
-            sync_folder(self._path)
-        self._leave()
+            rename(self._name, self._path)
+        leave(self._file)
 
     def discard(self) -> None:
         """Leave all as it was before, unless it is finished."""
@@ -227,7 +225,7 @@ class RecordFile:
         if not self._new and not self._counts:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._before)
-        self._leave()
+        leave(self._file)
 
     def _begin(self) -> Committed:
         self._file.truncate(0)
@@ -250,12 +248,8 @@ class RecordFile:
 
     def _remove(self) -> None:
         """Remove the file if it is a new one."""
-        if self._new and is_named(self._file.fileno(), self._name):
-            os.remove(self._name)
-
-    def _leave(self) -> None:
-        unlock(self._file.fileno())
-        self._file.close()
+        if self._new:
+            remove(self._file, self._name)
 
 
 def _column(
