@@ -49,21 +49,13 @@ class Hdf5RecordWriter(CollectingWriter):
 
     Parameters
     ----------
-    output_file : str or path-like
-        Name of the file.
-    fields, sequence_field, append, initial_index
-        As for `RecordWriter`. A file to append to tells them itself.
+    output_file, fields, sequence_field, append, initial_index
+        As for `FileRecordWriter`, which raises the same errors.
 
     Raises
     ------
     MissingExtraError
         If h5py is not installed.
-    FileBusyError
-        If another writer is at the same file.
-    FileFormatError
-        If the file to append to is damaged, or something else.
-    ValueError
-        If it has other fields.
 
     Examples
     --------
@@ -96,19 +88,13 @@ class Hdf5RecordReader(FileReader):
 
     Parameters
     ----------
-    file_names : str, path-like, or sequence of those
-        The files; if there are several, shards, in any order.
-    verify : bool, default False
-        Whether to compare all that is in them with its checksums now; the files of seqp have none.
+    file_names, verify
+        As for `FileRecordReader`, which raises the same errors; but the files of seqp have no checksums.
 
     Raises
     ------
     MissingExtraError
         If h5py is not installed.
-    FileNotFoundError
-        If one is not there.
-    FileFormatError
-        If one is damaged, or something else; if indexes are missing between shards, or are there twice.
 
     Examples
     --------
@@ -153,7 +139,7 @@ class Hdf5File:
             if there:
                 self._take(path)
         except BaseException:
-            self._name.discard()
+            self.discard()
             raise
 
     def check_elements(self, dtype: np.dtype[Any]) -> None:
@@ -182,18 +168,19 @@ class Hdf5File:
             for name in names:
                 self._write(file if name is None else file.create_group(name, track_order=True), name)
         self._name.take()
-        self._waiting.close()
-        if self._before is not None:
-            self._before.close()
-            self._before = None
+        self._forget()
 
     def discard(self) -> None:
         """Leave all as it was before."""
+        self._forget()
+        self._name.discard()
+
+    def _forget(self) -> None:
+        """Let go of what waits, and of the file that was there."""
         self._waiting.close()
         if self._before is not None:
             self._before.close()
             self._before = None
-        self._name.discard()
 
     def _take(self, path: str) -> None:
         """Go on with the records of the file that is there."""
