@@ -20,8 +20,7 @@ h5py: Any = importlib.import_module("h5py")
 
 def sorted_fancy(work: Work, files: RowFiles) -> Closing:
     """`s = np.sort(perm[i:i+B])`, then `file["rows"][s], file["labels"][s]`: the batch is not put in order again."""
-    path = files.made("rows.h5", lambda path: _write_pieces(path, work, files.pieces()))
-    file = h5py.File(path, "r")
+    file = file_of(work, files, "contiguous")
     rows, labels = file["rows"], file["labels"]
     rng = np.random.RandomState(1)
 
@@ -52,17 +51,6 @@ def _way(layout: str) -> Way:
     way = partial(sorted_fancy_of, layout=layout)
     way.__doc__ = sorted_fancy_of.__doc__
     return way
-
-
-def _write_pieces(path: str, work: Work, pieces: Iterator[Any]) -> None:
-    with h5py.File(path, "w") as file:
-        rows = file.create_dataset("rows", (work.rows, *work.shape), work.dtype)
-        labels = file.create_dataset("labels", (work.rows,), np.int64)
-        start = 0
-        for some_rows, some_labels in pieces:
-            stop = start + len(some_rows)
-            rows[start:stop], labels[start:stop] = some_rows, some_labels
-            start = stop
 
 
 def written(_: Work, to: ToWrite) -> Epoch:
