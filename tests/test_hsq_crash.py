@@ -9,14 +9,14 @@ import json
 import mmap
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from batchup.errors import FileFormatError
 from batchup.hypersequence import block as block_module
 
 from .hsq import UNATTENDED, Arrays, child, given_up, holds, numbered, of, opens_with, write
+from .kills import Killer, OutOfTheBlueError, Ran, in_a_fork, last_event, raising, room_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
@@ -93,68 +94,10 @@ def check(path: Path, mode: str, old: bytes, whole: int, may_be_finished: bool =
 # in a process of its own, which forks a writer for each point
 
 
-def killed_by(count: int, kind: str) -> Callable[[], None]:
-    """Return a call that has this process killed at the `count`-th event of a kind."""
-    left = [count]
-
-    def event() -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(10)
-
-    def trace(frame: Any, what: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        event()
-        return trace
-
-    def calls() -> None:
-        for name in CALLS:
-            setattr(os, name, around(getattr(os, name)))
-        os.pwrite = torn(os.pwrite)
-
-    def around(function: Any) -> Any:
-        def called(*args: Any, **kwargs: Any) -> Any:
-            event()
-            result = function(*args, **kwargs)
-            event()
-            return result
-
-        return called
-
-    def torn(function: Any) -> Any:
-        def called(descriptor: int, data: Any, start: int) -> int:
-            half = len(data) // 2
-            done: int = function(descriptor, data[:half] if half else data, start)  # a short write is none that failed
-            return done
-
-        return called
-
-    return calls if kind == "calls" else lambda: sys.settrace(trace)
-
-
-def in_a_fork(job: Callable[[], None], delay: float | None = None) -> int:
-    """Run a job in a forked process, killed after a delay if one is given; return how it ended."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            job()
-            code = 0
-        except BaseException:  # noqa: BLE001
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    if delay is not None:
-        time.sleep(delay)
-        os.kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
-
-
 def main(folder: str, kind: str, points: str, seed: str) -> None:
     """Kill writers at points of a kind; print how often what was left."""
     here, rng, left = Path(folder), random.Random(int(seed)), {}
+    killer = Killer(kind, PACKAGE, CALLS)
     old = write(here / "old", numbered(OLD), SIZE, {"old": True}).read_bytes()
     (here / "old").unlink()
     shared = mmap.mmap(-1, 4096)
@@ -162,13 +105,19 @@ def main(folder: str, kind: str, points: str, seed: str) -> None:
     def note(rows: int) -> None:
         shared[:8] = rows.to_bytes(8, "little")
 
-    def run(mode: str, job: Callable[[], None], delay: float | None = None) -> bool:
+    def run(mode: str, count: int | None = None, delay: float | None = None) -> bool:
         place = here / "w"
         place.mkdir()
         path = place / "a.hsq"
         path.write_bytes(old)
         note(0)
-        status = in_a_fork(lambda: (job(), work(path, mode, note)), delay)  # type: ignore[func-returns-value]
+
+        def job() -> None:
+            if count is not None:
+                killer.begin(count)
+            work(path, mode, note)
+
+        status = in_a_fork(job, delay)
         assert status in (0, signal.SIGKILL), f"{mode}, {kind}: ended with {status}"
         if status == 0:
             opens_with(path, rows_of(mode), SIZE)
@@ -185,22 +134,15 @@ def main(folder: str, kind: str, points: str, seed: str) -> None:
         if kind == "delays":
             begin = time.perf_counter()
             for _ in range(3):
-                run(mode, lambda: None)
+                run(mode)
             seconds = (time.perf_counter() - begin) / 3
             for _ in range(3 * int(points)):
                 if sum(left.values()) < int(points) * (1 + (mode == "a")):
-                    run(mode, lambda: None, rng.uniform(0, seconds))
+                    run(mode, delay=rng.uniform(0, seconds))
             continue
-        most = 1
-        while not run(mode, killed_by(most, kind)):
-            most *= 2
-        low = most // 2
-        while most - low > 1:
-            middle = (low + most) // 2
-            low, most = (low, middle) if run(mode, killed_by(middle, kind)) else (middle, most)
-        # `low` is the last event
-        for count in sorted(rng.sample(range(1, low + 1), min(low, int(points)))):
-            run(mode, killed_by(count, kind))
+        last = last_event(partial(run, mode))
+        for count in sorted(rng.sample(range(1, last + 1), min(last, int(points)))):
+            run(mode, count)
     sys.stdout.write(json.dumps({f"{mode} {found}": count for (mode, found), count in left.items()}))
 
 
@@ -217,10 +159,6 @@ def test_killed_anywhere(kind: str, points: int, tmp_path: Path) -> None:
 # exceptions at any line, in this process
 
 
-class OutOfTheBlueError(KeyboardInterrupt):
-    """Raised at any line, as Ctrl-C may."""
-
-
 def deleting(frame: Any) -> bool:
     """Return whether a finaliser runs, from which no exception comes through."""
     while frame is not None and frame.f_code.co_name != "__del__":
@@ -228,34 +166,10 @@ def deleting(frame: Any) -> bool:
     return frame is not None
 
 
-@contextlib.contextmanager
-def raising(count: int, error: type[BaseException]) -> Iterator[list[Any]]:
-    """Raise an error at the `count`-th line of the package that runs; yield how many are left, and where it was."""
-    left: list[Any] = [count, "", []]
-
-    def trace(frame: Any, what: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE) or deleting(frame):
-            return None
-        if what == "line":
-            left[0] -= 1
-            left[2].append((frame.f_code.co_filename, frame.f_lineno))
-            if left[0] == 0:
-                left[1] = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
-                raise error("out of the blue")
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield left
-    finally:
-        sys.settrace(before)
-
-
-def interrupted(path: Path, mode: str, count: int, go_on: bool) -> tuple[list[Any], str, bool]:
-    """Write, and raise at a line; return the lines that ran, where it was, and whether the file is unfinished."""
+def interrupted(path: Path, mode: str, count: int, go_on: bool) -> tuple[Ran, bool]:
+    """Write, and raise at a line; return the lines that ran, and whether the file is unfinished."""
     came = False
-    with raising(count, OutOfTheBlueError) as left:
+    with raising(count, PACKAGE, deleting) as ran:
         try:
             if not go_on:
                 work(path, mode)
@@ -264,8 +178,8 @@ def interrupted(path: Path, mode: str, count: int, go_on: bool) -> tuple[list[An
         except (OutOfTheBlueError, FileFormatError):  # or it says that it cannot be finished any more
             came = True
         except Exception as error:
-            raise AssertionError(f"{left[1]}, and then: {error!r}") from error
-    return left[2], left[1], came
+            raise AssertionError(f"{ran.place}, and then: {error!r}") from error
+    return ran, came
 
 
 def write_on(path: Path, mode: str, error: type[BaseException]) -> None:
@@ -290,13 +204,9 @@ def test_exceptions_at_any_line(mode: str, go_on: bool, tmp_path: Path, monkeypa
     (tmp_path / "old").unlink()
     path = tmp_path / "a.hsq"
     path.write_bytes(old)
-    events, rng = interrupted(path, mode, 10**9, go_on)[0], random.Random(7)
-    lines, by_line = len(events), {}  # type: ignore[var-annotated]
-    for number, line in enumerate(events, 1):
-        by_line.setdefault(line, []).append(number)
-    points = {number for numbers in by_line.values() for number in rng.sample(numbers, min(len(numbers), TIMES))}
+    whole, _ = interrupted(path, mode, 10**9, go_on)
     bad: list[str] = []
-    for point in sorted(points):
+    for point in whole.points(TIMES):
         for other in tmp_path.iterdir():
             other.unlink()
         path.write_bytes(old)
@@ -304,14 +214,17 @@ def test_exceptions_at_any_line(mode: str, go_on: bool, tmp_path: Path, monkeypa
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             try:
-                _, place, came = interrupted(path, mode, point, go_on)
+                ran, came = interrupted(path, mode, point, go_on)
+                place = ran.place
                 gc.collect(0)
                 if came:
                     check(path, mode, old, 0)
                 else:
                     opens_with(path, rows_of(mode), SIZE)
             except Exception as error:  # noqa: BLE001  all of them are wanted
-                bad.append(f"{place} (line event {point} of {lines}): {traceback.format_exception(error)[-2:]}")
+                bad.append(
+                    f"{place} (line event {point} of {len(whole.lines)}): {traceback.format_exception(error)[-2:]}"
+                )
             finally:
                 gc.collect(0)
     assert bad == [], "\n".join(bad[:20])
@@ -376,17 +289,15 @@ def full(folder: str) -> None:
                 other.unlink()
             path.write_bytes(old)
             noted: list[int] = [0]
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             try:
-                work(path, mode, noted.append)
+                with room_for(limit):
+                    work(path, mode, noted.append)
             except OSError as error:
                 refused = error
                 assert refused.errno == errno.EFBIG or "File too large" in str(refused), refused
                 failed += 1
             else:
                 assert limit >= size
-            finally:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             if path.read_bytes() == old:
                 check(path, mode, old, noted[-1], may_be_finished=False)
             else:

@@ -8,13 +8,12 @@ import gc
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from batchup.errors import FileFormatError
 from batchup.sequences import Hdf5RecordReader, ShardedWriter
 
 from .hsq import UNATTENDED, child
+from .kills import Killer, OutOfTheBlueError, in_a_fork, last_event, raising, room_for
 from .records import FORMATS, Made, alone, every_format, flushed_at, holds, left_alone, opens_with, plain, write
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
@@ -211,9 +211,8 @@ def full(folder: str) -> None:
         for number, limit in enumerate(sorted({*np.linspace(0, size, 12).astype(int).tolist(), size - 1})):
             path.write_bytes(old)
             writer = None
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             try:
-                with flushed_at(FLUSH):
+                with room_for(limit), flushed_at(FLUSH):
                     writer = begun(mode, path)
                     fill(mode, writer)
                     writer.close()
@@ -224,8 +223,6 @@ def full(folder: str) -> None:
             else:
                 assert limit >= size
                 continue
-            finally:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             assert is_old(mode, path)
             if writer is not None and number % 2:
                 fill(mode, writer)
@@ -242,73 +239,22 @@ def full(folder: str) -> None:
 # kill -9, in a process of its own, which forks a writer for each point
 
 
-def killed_by(count: int, kind: str) -> Callable[[], None]:
-    """Return a call that has this process killed at the `count`-th event of a kind."""
-    left = [count]
-
-    def event() -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(10)
-
-    def trace(frame: Any, what: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        event()
-        return trace
-
-    def around(function: Any) -> Any:
-        def called(*args: Any, **kwargs: Any) -> Any:
-            event()
-            result = function(*args, **kwargs)
-            event()
-            return result
-
-        return called
-
-    def torn(function: Any) -> Any:
-        def called(descriptor: int, data: Any, start: int) -> int:
-            half = len(data) // 2
-            done: int = function(descriptor, data[:half] if half else data, start)
-            return done
-
-        return called
-
-    def calls() -> None:
-        for name in CALLS:
-            setattr(os, name, around(getattr(os, name)))
-        os.pwrite = torn(os.pwrite)
-
-    return calls if kind == "calls" else lambda: sys.settrace(trace)
-
-
-def in_a_fork(job: Callable[[], None]) -> int:
-    """Run a job in a forked process; return how it ended."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            job()
-            code = 0
-        except BaseException:  # noqa: BLE001
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitpid(pid, 0)[1]
-
-
 def main(folder: str, kind: str, points: str, seed: str) -> None:
     """Kill writers at points of a kind; print how often what was left."""
     here, rng, left = Path(folder), random.Random(int(seed)), dict.fromkeys(MODES, 0)
+    killer = Killer(kind, PACKAGE, CALLS)
 
     def run(mode: str, old: bytes, point: int) -> bool:
         place = here / "w"
         place.mkdir()
         path = place / "a"
         path.write_bytes(old)
-        job = killed_by(point, kind)
-        status = in_a_fork(lambda: (job(), work(mode, path)))  # type: ignore[func-returns-value]
+
+        def job() -> None:
+            killer.begin(point)
+            work(mode, path)
+
+        status = in_a_fork(job)
         assert status in (0, signal.SIGKILL), f"{mode}, {kind}: ended with {status}"
         was_old = is_old(mode, path, torn=kind == "calls" and status != 0)
         if status == 0:
@@ -331,14 +277,8 @@ def main(folder: str, kind: str, points: str, seed: str) -> None:
     for mode in MODES:
         old = old_file(mode, here / "old")
         (here / "old").unlink()
-        most = 1
-        while not run(mode, old, most):
-            most *= 2
-        low = most // 2
-        while most - low > 1:
-            middle = (low + most) // 2
-            low, most = (low, middle) if run(mode, old, middle) else (middle, most)
-        for point in sorted(rng.sample(range(1, low + 1), min(low, int(points)))):
+        last = last_event(partial(run, mode, old))
+        for point in sorted(rng.sample(range(1, last + 1), min(last, int(points)))):
             run(mode, old, point)
     sys.stdout.write(json.dumps(left))
 
@@ -355,37 +295,11 @@ def test_killed_anywhere(kind: str, points: int, tmp_path: Path) -> None:
 # exceptions at any line, in this process
 
 
-class OutOfTheBlueError(KeyboardInterrupt):
-    """Raised at any line, as Ctrl-C may be."""
-
-
-@contextlib.contextmanager
-def raising(count: int) -> Iterator[list[Any]]:
-    """Raise at the `count`-th line of the package that runs; yield the lines that ran, and where it was."""
-    lines: list[Any] = [[], ""]
-
-    def trace(frame: Any, what: str, argument: Any) -> Any:
-        name = frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name
-        if (
-            not frame.f_code.co_filename.startswith(PACKAGE)
-            or "_Forgiving" in name
-            or frame.f_code.co_name
-            in (("__del__", "discard", "readinto", "truncate", "seek", "tell", "flush", "_forgiven"))
-        ):
-            return None  # from a finaliser no exception comes through; what gives up is not asked twice
-        if what == "line":
-            lines[0].append((frame.f_code.co_filename, frame.f_lineno))
-            if len(lines[0]) == count:
-                lines[1] = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
-                raise OutOfTheBlueError("out of the blue")
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield lines
-    finally:
-        sys.settrace(before)
+def gives_up(frame: Any) -> bool:
+    """Return whether a finaliser runs, from which no exception comes through, or what is not asked twice."""
+    name = frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name
+    spared = ("__del__", "discard", "readinto", "truncate", "seek", "tell", "flush", "_forgiven")
+    return "_Forgiving" in name or frame.f_code.co_name in spared
 
 
 @every_mode
@@ -393,23 +307,19 @@ def test_interrupts_at_any_line(mode: str, tmp_path: Path) -> None:
     """An interrupt at any line leaves all old records or all new ones, and nothing in the way of the next writer."""
     path = tmp_path / "a"
     old = old_file(mode, path)
-    with raising(10**9) as ran:
+    with raising(10**9, PACKAGE, gives_up) as ran:
         work(mode, path)
-    by_line: dict[Any, list[int]] = {}
-    for number, line in enumerate(ran[0], 1):
-        by_line.setdefault(line, []).append(number)
-    rng = random.Random(7)
-    points = {point for found in by_line.values() for point in rng.sample(found, min(len(found), TIMES))}
+    points = ran.points(TIMES)
     assert len(points) > 60
     bad: list[str] = []
-    for point in sorted(points):
+    for point in points:
         path.write_bytes(old)
-        with raising(point) as ran, left_alone():
+        with raising(point, PACKAGE, gives_up) as ran, left_alone():
             try:
                 with contextlib.suppress(OutOfTheBlueError):
                     work(mode, path)
             except Exception as error:  # noqa: BLE001  all of them are wanted
-                bad.append(f"{ran[1]}: {traceback.format_exception(error)[-3:]}")
+                bad.append(f"{ran.place}: {traceback.format_exception(error)[-3:]}")
             gc.collect(0)
         try:
             was_old = is_old(mode, path)
@@ -419,7 +329,7 @@ def test_interrupts_at_any_line(mode: str, tmp_path: Path) -> None:
             assert not is_old(mode, path)
             alone(path)
         except Exception as error:  # noqa: BLE001
-            bad.append(f"then, after {ran[1]}: {traceback.format_exception(error)[-3:]}")
+            bad.append(f"then, after {ran.place}: {traceback.format_exception(error)[-3:]}")
     assert bad == [], "\n".join(bad[:20])
 
 
