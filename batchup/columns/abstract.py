@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import Indices
+from batchup._indices import Indices, places
 
 
 @runtime_checkable
@@ -23,6 +23,12 @@ class ArrayLike(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Any, /) -> Any: ...
+
+
+def samples_at(column: Any, index: Any) -> Any:
+    """Return what a column that gathers has in square brackets: one sample for an int, or several, stacked."""
+    place = places(index, len(column))
+    return column.gather(np.array([place]))[0] if isinstance(place, int) else column.gather(place)
 
 
 class Column(Protocol):

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import Indices, places
+from batchup._indices import Indices
+from batchup.columns.abstract import samples_at
 from batchup.columns.readahead import Place
 from batchup.columns.storage import Storage
 from batchup.errors import InvalidValueError
@@ -175,8 +176,7 @@ class RecordColumn:
         if isinstance(index, slice) and index.step in (None, 1):
             start, stop, _ = index.indices(len(self))
             return self.gather(slice(start, max(start, stop)))
-        place = places(index, len(self))
-        return self.gather(np.array([place]))[0] if isinstance(place, int) else self.gather(place)
+        return samples_at(self, index)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:

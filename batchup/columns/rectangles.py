@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import Indices, integer_array, places
+from batchup._indices import Indices, integer_array
+from batchup.columns.abstract import samples_at
 from batchup.columns.padding import Padding
 from batchup.columns.ragged import Ragged, shown
 from batchup.columns.sequence_column import SequenceColumn
@@ -39,8 +40,7 @@ class RectangleColumn(ABC):
         return len(self._sequences)
 
     def __getitem__(self, index: Any) -> Any:
-        place = places(index, len(self))
-        return self.gather(np.array([place]))[0] if isinstance(place, int) else self.gather(place)
+        return samples_at(self, index)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._sequences!r}, {self._padding!r})"

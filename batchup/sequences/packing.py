@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import Indices, places
+from batchup._indices import Indices
 from batchup._numbers import whole_number
 from batchup.columns import Ragged, SequenceColumn
+from batchup.columns.abstract import samples_at
 from batchup.columns.padding import Padding
 from batchup.data_source import ArrayDataSource
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
@@ -206,8 +207,7 @@ class RowColumn(ABC):
         return len(self._members)
 
     def __getitem__(self, index: Any) -> Any:
-        place = places(index, len(self))
-        return self.gather(np.array([place]))[0] if isinstance(place, int) else self.gather(place)
+        return samples_at(self, index)
 
     @abstractmethod
     def gather(self, indices: Indices) -> NDArray[Any]:
