@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from batchup.columns import RecordColumn
 from batchup.columns.files import file_status
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.typed_files.feature import Feature, Group
+from batchup.typed_files.feature import Feature
+from batchup.typed_files.features import VShape
 from batchup.typed_files.layout import SCALAR, h5py
 from batchup.typed_files.regions import Arrays, Changed, Live, Regions, RegionSequences, Stored, Texts, UntilWritten
 
@@ -51,12 +52,12 @@ def by_id(proxy: Proxy, places: NDArray[np.intp]) -> Any:
     places : ndarray of int
         The places of the sources in the file.
     """
-    with proxy.owner._use() as file:
-        node = proxy._node(file)
-        if node is not None and proxy._is_group(node):
+    contents = proxy.owner._contents
+    with contents.use() as file:
+        if proxy.is_group:
             return _of_group(proxy, places)
-        dataset = proxy._dataset(file)
-        starts, stops = (bounds[places] for bounds in proxy.owner._all_rows(proxy.name, dataset))
+        dataset = contents.dataset(file, proxy.name)
+        starts, stops = (bounds[places] for bounds in contents.all_rows(file, proxy.name))
         scalar, kind = SCALAR in dataset.attrs, dataset.dtype
     lengths = stops - starts
     if len(lengths) and (lengths != lengths[0]).any():
@@ -70,21 +71,20 @@ def by_id(proxy: Proxy, places: NDArray[np.intp]) -> Any:
 
 def _until_written(proxy: Proxy, samples: Callable[[Any], Any]) -> Any:
     """Return the samples made of the rows of a feature: those in the file, as long as nobody writes to it."""
-    owner = proxy.owner
-    if owner.mode == "r":
-        return samples(_rows(proxy, owner._handle.options.get("driver") is None))
+    handle = proxy.owner._contents.handle
+    if handle.mode == "r":
+        return samples(_rows(proxy, "driver" not in handle.options))
     live = samples(_rows(proxy, False))
-    with owner._use() as file:
+    with handle.use() as file:
         if file.mode != "r" or file.driver != "sec2":
             return live
-    status = file_status(owner.filename)
+    status = file_status(handle.path)
     rows = _rows(proxy, True)
     return UntilWritten(samples(rows), live, proxy, status) if isinstance(rows, RecordColumn) else live
 
 
 def _of_group(proxy: Proxy, places: NDArray[np.intp]) -> Any:
-    own = proxy.feature if proxy._feature_name == proxy.name else None
-    if own is None or isinstance(own, Group) or set(proxy.children) != {"arr", "shape_"}:
+    if not isinstance(proxy._own, VShape) or set(proxy.children) != {"arr", "shape_"}:
         names = ", ".join(f"{proxy.name}/{name}" for name in proxy.children)
         raise InvalidTypeError(f"{proxy.name} is a group: name its features ({names})")
     return Arrays(by_id(proxy.arr, places), by_id(proxy.shape_, places))
@@ -92,8 +92,8 @@ def _of_group(proxy: Proxy, places: NDArray[np.intp]) -> Any:
 
 def _rows(proxy: Proxy, fixed: bool) -> Any:
     """Return a column over all rows of a feature, `fixed` if nobody writes to the file."""
-    with proxy.owner._use() as file:
-        dataset = proxy._dataset(file)
+    with proxy.owner._contents.use() as file:
+        dataset = proxy.owner._contents.dataset(file, proxy.name)
         if not fixed or file.swmr_mode:
             return Live(proxy, dataset.dtype, dataset.shape)
         stored = Stored(file.filename, dataset.name, file_status(file.filename))

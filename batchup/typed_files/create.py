@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from batchup._unfinished import Unfinished
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.typed_files import layout
-from batchup.typed_files.feature import Feature, Group, checked_schema, leaves
+from batchup.typed_files.feature import Feature, Group, checked_schema, ds_kwargs, leaves
 from batchup.typed_files.journal import Journal
 from batchup.typed_files.known import as_id
 from batchup.typed_files.layout import Entry
-from batchup.typed_files.typed_file import ds_kwargs, write_attributes
+from batchup.typed_files.typed_file import write_attributes
 from batchup.typed_files.workers import Results, loaded_by
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Creation:
         self._progress = progress
         self._options = dict(h5_kwargs)
         self._skipped: dict[str, str] = {}
+        self._failure: Exception | None = None
         layout.h5py()
 
     def run(self) -> dict[str, str]:
@@ -69,9 +70,11 @@ class Creation:
                 self._write(file, schema, journal)
             self._after_create(unfinished.partial, schema)
             unfinished.take()
-        except BaseException:
+        except BaseException as error:
             unfinished.discard()
             journal.close(keep=self._resume)
+            if self._failure is not None and error is not self._failure:
+                raise self._failure from None  # it is not about the file
             raise
         journal.close(keep=False)
         return self._skipped
@@ -101,7 +104,7 @@ class Creation:
         results: Results = loaded_by(*self._workers, schema, missing, self._skips)
         with contextlib.closing(results), self._bar() as bar:
             for source in self._sources:
-                arrays = journal.get(source) if source in journal else next(results)
+                arrays = journal.get(source) if source in journal else self._next(results)
                 if isinstance(arrays, str):
                     self._skipped[source] = arrays
                 else:
@@ -109,6 +112,13 @@ class Creation:
                     if arrays:
                         yield source, arrays
                 bar.update()
+
+    def _next(self, results: Results) -> Any:
+        try:
+            return next(results)
+        except Exception as error:
+            self._failure = error
+            raise
 
     def _bar(self) -> Any:
         from tqdm.auto import tqdm

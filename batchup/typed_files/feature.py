@@ -209,3 +209,15 @@ def feature_at(schema: Mapping[str, Feature], path: str) -> tuple[Feature | None
             break
         feature, place = feature.features[name], f"{place}/{name}"
     return feature, place
+
+
+def ds_kwargs(schema: Mapping[str, Feature], path: str) -> dict[str, Any]:
+    """Return what `create_dataset` is to be given for a path, by the feature that it belongs to."""
+    feature, place = feature_at(schema, path)
+    if feature is None:
+        return {}
+    found: Any = feature.__ds_kwargs__
+    for name in path[len(place) + 1 :].split("/") if path != place else ():
+        inner = found.get(name) if isinstance(found, Mapping) else None
+        found = inner if isinstance(inner, Mapping) else found
+    return {key: value for key, value in found.items() if not isinstance(value, Mapping)}

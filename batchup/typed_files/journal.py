@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._files import is_named, opened_alone, unlock
+from batchup._files import leave, opened_alone, remove
 from batchup.typed_files.feature import Feature, leaves
 
 LOADED = ".loaded"  # behind the name of the file that is made
@@ -94,10 +94,9 @@ class Journal:
     def close(self, keep: bool) -> None:
         """Let go of it; remove it unless it is to be kept."""
         if self._file is not None and not self._file.closed:
-            if not keep and is_named(self._file.fileno(), self._name):
-                os.remove(self._name)
-            unlock(self._file.fileno())
-            self._file.close()
+            if not keep:
+                remove(self._file, self._name)
+            leave(self._file)
 
     def _append(self, head: str, parts: list[bytes]) -> None:
         assert self._file is not None

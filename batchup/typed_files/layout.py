@@ -154,14 +154,14 @@ def _fitting(file: Any, path: str, items: Sequence[Any], kwargs: Mapping[str, An
                 f"{path} of {source!r} has the shape {array.shape}, those before have (n, {_shown(inner)}): arrays are "
                 "joined along their first axis; VShape(feature) stores arrays of any shape"
             )
-    return [(place, source, _converted(array, dtype, f"{path} of {source!r}")) for place, source, array in items]
+    return [(place, source, converted(array, dtype, f"{path} of {source!r}")) for place, source, array in items]
 
 
 def _shown(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _converted(array: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+def converted(array: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
     """Return an array in a dtype; an error if its values would not survive that."""
     if array.dtype == dtype:
         return array

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, h5py
+from batchup.typed_files.contents import Contents, is_dataset
+from batchup.typed_files.layout import ARRAYS, REFS, SOURCES
 
 if TYPE_CHECKING:
     from batchup.typed_files.typed_file import TypedFile
@@ -38,8 +39,8 @@ def picture(file: TypedFile, width: int | None = None) -> str:
     """
     ids = file.index.names
     shown = _shown_places(len(ids), (width or shutil.get_terminal_size().columns) // WIDTH)
-    with file._use() as opened:
-        rows = list(_rows(file, opened, opened, "", shown))
+    with file._contents.use() as opened:
+        rows = list(_rows(file._contents, opened, opened, "", shown))
     heads = ["..." if place is None else repr(_short(ids[place])) for place in shown]
     return _drawn(repr(file), len(ids), heads, rows)
 
@@ -56,30 +57,28 @@ def _short(text: str) -> str:
     return text if len(text) <= WIDTH - 5 else "..." + text[8 - WIDTH :]
 
 
-def _rows(file: TypedFile, opened: Any, group: Any, prefix: str, shown: list[int | None]) -> Any:
+def _rows(contents: Contents, opened: Any, group: Any, prefix: str, shown: list[int | None]) -> Any:
     """Yield the rows of what is in a group."""
-    names = [*file._schema, *(name for name in group if name not in file._schema)] if not prefix else list(group)
-    for name in names:
+    for name in group:
         path = prefix + name
         if name in (ARRAYS, REFS, SOURCES):
             continue
         label = "  " * (path.count("/") + 1) + name
-        node = file._object(opened, path)
-        if isinstance(node, h5py().Dataset):
+        node = contents.object(opened, path)
+        if is_dataset(node):
             yield label, [f"{node.dtype} {node.shape}"]
         elif node is not None and ARRAYS in node:
-            yield label + "/", [_cell(file, opened, path, place) for place in shown]
+            yield label + "/", [_cell(contents, opened, path, place) for place in shown]
         else:
             yield label + "/", None
             if node is not None:
-                yield from _rows(file, opened, node, f"{path}/", shown)
+                yield from _rows(contents, opened, node, f"{path}/", shown)
 
 
-def _cell(file: TypedFile, opened: Any, path: str, place: int | None) -> str:
+def _cell(contents: Contents, opened: Any, path: str, place: int | None) -> str:
     if place is None:
         return "..."
-    dataset = file._object(opened, f"{path}/{ARRAYS}")
-    rows = file._rows(path, dataset, place)
+    dataset, rows = contents.dataset(opened, path), contents.rows(opened, path, place)
     return "None" if rows is None else str((rows[1] - rows[0], *dataset.shape[1:]))
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.typed_files.feature import Group, as_stored
-from batchup.typed_files.layout import ARRAYS, REFS, SCALAR, as_array, flattened, h5py
+from batchup._indices import check_range, checked_indices
+from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.typed_files.attributes import Attributes, Refs
+from batchup.typed_files.contents import children, is_dataset
+from batchup.typed_files.feature import Group, as_stored, feature_at
+from batchup.typed_files.known import as_id
+from batchup.typed_files.layout import SCALAR, Rows, as_array, converted, flattened, h5py, rows_of
 
 if TYPE_CHECKING:
     from batchup.data_source import ArrayDataSource
@@ -42,23 +47,25 @@ class Proxy:
     def __init__(self, owner: TypedFile, name: str) -> None:
         self.owner = owner
         self.name = name
-        self.feature, self._feature_name = owner._feature_at(name)
+        self.feature, declared = feature_at(owner._schema, name)
+        self._own = self.feature if declared == name else None  # else it belongs to one above
+        self._contents = owner._contents
 
     def __repr__(self) -> str:
-        with self.owner._use() as file:
-            node = self._node(file)
+        with self._contents.use() as file:
+            node = self._contents.node(file, self.name)
             if node is None:
                 return f"<Proxy {self.name!r}: nothing has been added>"
-            if self._is_group(node):
-                return f"<Proxy {self.name!r}: group of {', '.join(self._children(node)) or 'nothing'}>"
-            return f"<Proxy {self.name!r}: {node.dtype} {node.shape}>"
+            if is_dataset(node):
+                return f"<Proxy {self.name!r}: {node.dtype} {node.shape}>"
+            return f"<Proxy {self.name!r}: group of {', '.join(children(node)) or 'nothing'}>"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if name in _TOLD:
-            with self.owner._use() as file:
-                return getattr(self._dataset(file), name)
+            with self._contents.use() as file:
+                return getattr(self._contents.dataset(file, self.name), name)
         declared = isinstance(self.feature, Group) and name in self.feature.features
         if declared or name in self.children:
             return self.owner.get_proxy(f"{self.name}/{name}")
@@ -70,27 +77,26 @@ class Proxy:
 
     @property
     def is_group(self) -> bool:
-        """Whether it has features below it; false for one to which nothing has been added yet."""
-        with self.owner._use() as file:
-            node = self._node(file)
-            return isinstance(self.feature, Group) if node is None else self._is_group(node)
+        """Whether there are features below it; false for what may become one, and has nothing yet."""
+        with self._contents.use() as file:
+            return self._takes_ids(file)
 
     @property
     def children(self) -> list[str]:
-        """Names of what a group has in the file."""
-        with self.owner._use() as file:
-            node = self._node(file)
-            return self._children(node) if node is not None and self._is_group(node) else []
+        """Names of the features of a group in the file."""
+        with self._contents.use() as file:
+            node = self._contents.node(file, self.name)
+            return [] if node is None or is_dataset(node) else children(node)
 
     @property
     def attrs(self) -> Attributes:
         """The attributes of the feature in the file, which can be written to; None is stored as HDF5's empty value."""
-        return Attributes(self.owner, self.name)
+        return Attributes(self._contents, self.name)
 
     @property
     def refs(self) -> Refs:
         """References to the arrays of the sources, in the order of the ids; null ones (false) where there is none."""
-        return Refs(self)
+        return Refs(self._contents, self.name)
 
     @property
     def sources(self) -> NDArray[Any]:
@@ -98,8 +104,8 @@ class Proxy:
         return self.owner.sources(self.name)
 
     def __len__(self) -> int:
-        with self.owner._use() as file:
-            return len(self._dataset(file))
+        with self._contents.use() as file:
+            return len(self._contents.dataset(file, self.name))
 
     def __bool__(self) -> bool:
         return True
@@ -108,25 +114,23 @@ class Proxy:
         return (self[row] for row in range(len(self)))
 
     def __getitem__(self, item: Any) -> Any:
-        with self.owner._use() as file:
-            node = self._node(file)
-            if (isinstance(self.feature, Group) and node is None) or (node is not None and self._is_group(node)):
-                return self.get(self._id_of(item))
-            dataset = self._dataset(file)
-            if isinstance(item, h5py().RegionReference):
-                rows = self.owner._rows_of(dataset, item)
-                return None if rows is None else self._read(dataset, slice(*rows))
-            return self._read(dataset, item)
+        with self._contents.use() as file:
+            if self._takes_ids(file):
+                return self.get(self._id(item))
+            dataset = self._contents.dataset(file, self.name)
+            if not isinstance(item, h5py().RegionReference):
+                return self._read(dataset, item)
+            rows = rows_of(dataset, item)
+            return None if rows is None else self._read(dataset, slice(*rows))
 
     def __setitem__(self, item: Any, value: Any) -> None:
-        with self.owner._use(writing=True) as file:
-            node = self._node(file)
-            if node is None or self._is_group(node):
-                self.set(self._id_of(item), value)
+        with self._contents.use(writing=True) as file:
+            if self._takes_ids(file):
+                self.set(self._id(item), value)
                 return
-            dataset = self._dataset(file)
+            dataset = self._contents.dataset(file, self.name)
             if isinstance(item, h5py().RegionReference):
-                rows = self.owner._rows_of(dataset, item)
+                rows = rows_of(dataset, item)
                 if rows is None:
                     raise InvalidValueError(f"{self.name}: the reference is null: there is nothing to write over")
                 item = slice(*rows)
@@ -141,14 +145,14 @@ class Proxy:
             If the file has no such source.
         """
         place = self.owner.index[source]
-        with self.owner._use() as file:
-            node = self._node(file)
+        with self._contents.use() as file:
+            node = self._contents.node(file, self.name)
             if node is None:
-                return {} if isinstance(self.feature, Group) else None
-            if self._is_group(node):
-                return self._dict_of(node, source)
-            rows = self.owner._rows(self.name, self._dataset(file), place)
-            return None if rows is None else self._read_rows(self._dataset(file), rows)
+                return {} if isinstance(self._own, Group) else None
+            if not is_dataset(node):
+                return self._dict_of(children(node), source)
+            rows = self._contents.rows(file, self.name, place)
+            return None if rows is None else self._read_rows(self._contents.dataset(file, self.name), rows)
 
     def set(self, source: Any, data: Any) -> None:
         """Write over what a source has; or give it something if it has nothing yet.
@@ -165,20 +169,16 @@ class Proxy:
         ValueError
             If the shape is another one.
         """
-        wanted = self._flat(data)
-        with self.owner._use(writing=True) as file:
-            if self.owner._find(source) is None:
-                self.add(source, data)
-                return
-            new = {}
-            for path, array in wanted.items():
-                proxy = self.owner.get_proxy(path)
-                if proxy._rows_at(file, source) is None:
-                    new[path] = array
-                    continue
-                proxy._overwrite(file, source, array)
+        arrays = self._flat(data)
+        with self._contents.use(writing=True) as file:
+            place = self._contents.place(source)
+            there = {path: None if place is None else self._contents.rows(file, path, place) for path in arrays}
+            new = {path: array for path, array in arrays.items() if there[path] is None}
+            old = {path: self._fitting(file, path, rows, source, arrays[path]) for path, rows in there.items() if rows}
+            for path, array in old.items():
+                self._write(self._contents.dataset(file, path), slice(*there[path]), array)  # type: ignore[misc]
             if new:
-                self.owner._append([(source, new)])
+                self._contents.append([(as_id(source), new)], self.owner._schema)
 
     def add(self, source: Any, data: Any, *, safe: bool = False) -> Proxy:
         """Add what a source has of this feature; the source may be a new one.
@@ -221,11 +221,12 @@ class Proxy:
         IndexError
             If a row lies outside of the array.
         """
-        with self.owner._use(writing=True) as file:
-            rows = self._rows_at(file, source)
+        with self._contents.use(writing=True) as file:
+            rows = self._contents.rows(file, self.name, self.owner.index[source])
             if rows is None:
                 raise InvalidValueError(f"{self.name} of {source!r} is not there: add(source, data) comes first")
-            self._write(self._dataset(file), _within(idx, rows, f"{self.name} of {source!r}"), data)
+            dataset = self._contents.dataset(file, self.name)
+            self._write(dataset, _within(idx, rows, f"{self.name} of {source!r}"), data)
 
     def compute(
         self,
@@ -286,62 +287,34 @@ class Proxy:
         """Close the file; it is opened again when it is used again."""
         self.owner.close()
 
-    def _flat(self, data: Any) -> dict[str, NDArray[Any]]:
-        return flattened(as_stored(self.owner._schema, data, self.name), self.name)
-
     def __reduce__(self) -> Any:
         return Proxy, (self.owner, self.name)
 
-    def _node(self, file: Any) -> Any:
-        """Return what stands for it in the file: a dataset, or a group with something in it; None if nothing does."""
-        node = self.owner._object(file, self.name)
-        if node is None or isinstance(node, h5py().Dataset):
-            return node
-        if ARRAYS in node:
-            return self.owner._object(file, f"{self.name}/{ARRAYS}")
-        return node if len(node) else None
+    def _flat(self, data: Any) -> dict[str, NDArray[Any]]:
+        return flattened(as_stored(self.owner._schema, data, self.name), self.name)
 
-    def _dataset(self, file: Any) -> Any:
-        node = self._node(file)
-        if node is None:
-            raise InvalidValueError(f"nothing has been added to {self.name} of {self.owner.filename} yet")
-        if self._is_group(node):
-            raise InvalidTypeError(
-                f"{self.name} is a group, it takes ids: ask one of its features ({', '.join(self._children(node))})"
-            )
-        if self.owner._handle.mode == "r" and file.swmr_mode:
-            node.id.refresh()
-        return node
+    def _takes_ids(self, file: Any) -> bool:
+        node = self._contents.node(file, self.name)
+        return isinstance(self._own, Group) if node is None else not is_dataset(node)
 
-    @staticmethod
-    def _is_group(node: Any) -> bool:
-        return not isinstance(node, h5py().Dataset)
-
-    @staticmethod
-    def _children(node: Any) -> list[str]:
-        return [name for name in node if name not in (ARRAYS, REFS)]
-
-    def _id_of(self, item: Any) -> Any:
-        import os
-
+    def _id(self, item: Any) -> Any:
         if isinstance(item, (str, os.PathLike)):
             return item
         raise InvalidTypeError(f"{self.name} is a group, it takes the id of a source (str), got {type(item).__name__}")
 
-    def _dict_of(self, node: Any, source: Any) -> Any:
-        found = {name: self.owner.get_proxy(f"{self.name}/{name}").get(source) for name in self._children(node)}
-        found = {name: part for name, part in found.items() if part is not None and not _is_nothing(part)}
-        own = self.feature if self._feature_name == self.name else None
-        if own is None or isinstance(own, Group):
+    def _dict_of(self, names: Sequence[str], source: Any) -> Any:
+        parts = {name: self.owner.get_proxy(f"{self.name}/{name}").get(source) for name in names}
+        found = {name: part for name, part in parts.items() if not _is_nothing(part)}
+        if self._own is None or isinstance(self._own, Group):
             return found
-        return _through(own.__grp_t__, found) if found else None
+        return _through(self._own.__grp_t__, found) if found else None
 
     def _read(self, dataset: Any, item: Any) -> Any:
-        source = dataset.asstr(errors="surrogateescape") if h5py().check_string_dtype(dataset.dtype) else dataset
-        read = source[item]
+        text = h5py().check_string_dtype(dataset.dtype) is not None
+        read = (dataset.asstr(errors="surrogateescape") if text else dataset)[item]
         return read if self.feature is None else _through(self.feature.__t__, read)
 
-    def _read_rows(self, dataset: Any, rows: tuple[int, int]) -> Any:
+    def _read_rows(self, dataset: Any, rows: Rows) -> Any:
         """Return the array of a source; a number that was added as such comes back as one."""
         scalar = rows[1] - rows[0] == 1 and SCALAR in dataset.attrs
         return self._read(dataset, rows[0] if scalar else slice(*rows))
@@ -351,106 +324,16 @@ class Proxy:
         if dataset.file.swmr_mode:
             dataset.flush()
 
-    def _rows_at(self, file: Any, source: Any) -> tuple[int, int] | None:
-        place, node = self.owner.index[source], self._node(file)
-        return None if node is None or self._is_group(node) else self.owner._rows(self.name, node, place)
-
-    def _overwrite(self, file: Any, source: Any, array: NDArray[Any]) -> None:
-        rows, dataset = self._rows_at(file, source), self._dataset(file)
-        assert rows is not None
+    def _fitting(self, file: Any, path: str, rows: Rows, source: Any, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array as it can be written over what a source has; an error if it cannot be."""
+        dataset, array = self._contents.dataset(file, path), np.atleast_1d(array)
         there = (rows[1] - rows[0], *dataset.shape[1:])
-        array = np.atleast_1d(array)
         if array.shape != there:
             raise InvalidValueError(
-                f"{self.name} of {source!r} has the shape {there}, got {array.shape}: what is there can only be "
-                "written over; add the new array under another id"
+                f"{path} of {source!r} has the shape {there}, got {array.shape}: what is there can only be written "
+                "over; add the new array under another id"
             )
-        self._write(dataset, slice(*rows), array)
-
-
-class Refs:
-    """The references of a feature, one for each source; see `Proxy.refs`."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-
-    @property
-    def shape(self) -> tuple[int]:
-        """Their number, in a tuple."""
-        return (len(self._proxy.owner.index.names),)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, item: Any) -> Any:
-        with self._proxy.owner._use() as file:
-            node = self._proxy._node(file)
-            if node is not None and self._proxy._is_group(node):
-                raise InvalidTypeError(f"{self._proxy.name} is a group: only its features have refs")
-            stored = None if node is None else self._proxy.owner._object(file, f"{self._proxy.name}/{REFS}")
-            if stored is None and node is not None:
-                raise InvalidValueError(f"{self._proxy.name} is a plain dataset: it has no sources, and no refs")
-            if stored is not None and len(stored) == len(self):
-                return stored[item]
-            refs = np.zeros(len(self), h5py().regionref_dtype)
-            refs[:] = h5py().RegionReference()
-            if stored is not None:
-                refs[: len(stored)] = stored[: len(self)]
-            return refs[item]
-
-
-class Attributes(MutableMapping[str, Any]):
-    """The attributes of something in a file."""
-
-    def __init__(self, owner: TypedFile, name: str) -> None:
-        self._owner = owner
-        self._name = name
-
-    def __getitem__(self, key: str) -> Any:
-        with self._owner._use() as file:
-            value = self._stored(file)[key]
-            return None if isinstance(value, h5py().Empty) else value
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        with self._owner._use(writing=True) as file:
-            write_attribute(file.require_group(self._name).attrs, key, value)
-
-    def __delitem__(self, key: str) -> None:
-        with self._owner._use(writing=True) as file:
-            del self._stored(file)[key]
-
-    def __iter__(self) -> Iterator[str]:
-        with self._owner._use() as file:
-            return iter(list(self._stored(file)))
-
-    def __len__(self) -> int:
-        with self._owner._use() as file:
-            return len(self._stored(file))
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-    def _stored(self, file: Any) -> Any:
-        node = file if self._name == "/" else self._owner._object(file, self._name)
-        return {} if node is None else node.attrs
-
-
-def write_attribute(attrs: Any, key: str, value: Any) -> None:
-    """Write an attribute; None as the empty value of HDF5, lists of text as texts.
-
-    Raises
-    ------
-    InvalidTypeError
-        If HDF5 cannot have it.
-    """
-    if value is None:
-        value = h5py().Empty("S10")
-    elif isinstance(value, (list, tuple)) and value and all(isinstance(text, str) for text in value):
-        value = np.array(value, h5py().string_dtype())
-    try:
-        attrs[key] = value
-    except TypeError as error:
-        raise InvalidTypeError(f"HDF5 cannot hold the attribute {key}={value!r}: {error}") from error
+        return converted(array, dataset.dtype, f"{path} of {source!r}")
 
 
 def _through(transforms: Any, value: Any) -> Any:
@@ -458,13 +341,11 @@ def _through(transforms: Any, value: Any) -> Any:
 
 
 def _is_nothing(part: Any) -> bool:
-    return isinstance(part, dict) and not part
+    return part is None or (isinstance(part, dict) and not part)
 
 
 def _within(idx: Any, rows: tuple[int, int], what: str) -> Any:
     """Return rows of the dataset for rows of one array; an error if they are not all in it."""
-    from batchup._indices import check_range, checked_indices
-
     start, stop = rows
     length = stop - start
     if isinstance(idx, slice):
@@ -479,8 +360,3 @@ def _within(idx: Any, rows: tuple[int, int], what: str) -> Any:
     if (np.diff(places) <= 0).any():
         raise InvalidValueError(f"{what}: HDF5 writes to rows in increasing order, without repetition")
     return start + places
-
-
-def damaged(file: Any, path: str, reason: str) -> FileFormatError:
-    """Return the error for something in a file that is not to be followed."""
-    return FileFormatError(f"{file.filename}: {path} {reason}; pass allow_external=True if you trust it")

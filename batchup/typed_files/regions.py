@@ -85,7 +85,7 @@ class Live:
         wanted = np.arange(indices.start, indices.stop) if isinstance(indices, slice) else indices
         distinct, where = np.unique(wanted, return_inverse=True)
         runs = np.split(distinct, np.flatnonzero(np.diff(distinct) != 1) + 1)
-        with self._proxy.owner._use():
+        with self._proxy.owner._contents.use():
             parts = [self._proxy[int(run[0]) : int(run[-1]) + 1] for run in runs if len(run)]
             rows = np.concatenate(parts) if parts else self._proxy[:0]
         if out is None:
@@ -132,7 +132,7 @@ class UntilWritten:
         return bool(self._stored.expect(indices)) if self._unwritten() else False
 
     def _unwritten(self) -> bool:
-        handle = self._proxy.owner._handle
+        handle = self._proxy.owner._contents.handle
         return not handle.being_written and file_status(handle.path) == self._status
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 
-from batchup._files import PARTIAL, is_named, opened_alone, sync_folder, unlock
+from batchup._files import PARTIAL, leave, opened_alone, remove, rename
 from batchup.errors import FileBusyError
 
 BACKUP = ".backup"  # behind the name of the file
@@ -23,8 +23,7 @@ def backed_up(path: str, flush: Callable[[], None]) -> Iterator[None]:
     with _copying(path) as file:
         shutil.copyfile(path, path + BACKUP + PARTIAL)
         os.fsync(file)
-        os.replace(path + BACKUP + PARTIAL, path + BACKUP)
-        sync_folder(os.path.abspath(path))
+        rename(os.path.abspath(path + BACKUP + PARTIAL), os.path.abspath(path + BACKUP))
         yield
         flush()
         with open(path, "rb") as written:
@@ -39,10 +38,8 @@ def _copying(path: str) -> Iterator[int]:
     try:
         yield file.fileno()
     finally:
-        if is_named(file.fileno(), path + BACKUP + PARTIAL):
-            os.remove(path + BACKUP + PARTIAL)
-        unlock(file.fileno())
-        file.close()
+        remove(file, path + BACKUP + PARTIAL)
+        leave(file)
 
 
 def restore(path: str) -> None:
@@ -54,8 +51,6 @@ def restore(path: str) -> None:
     except (FileNotFoundError, FileBusyError):
         return  # it is no longer needed; or its maker is at work
     try:
-        os.replace(path + BACKUP, path)
-        sync_folder(os.path.abspath(path))
+        rename(os.path.abspath(path + BACKUP), os.path.abspath(path))
     finally:
-        unlock(file.fileno())
-        file.close()
+        leave(file)

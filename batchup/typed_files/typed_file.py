@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import tempfile
@@ -15,11 +14,13 @@ from numpy.typing import NDArray
 
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.typed_files import layout
+from batchup.typed_files.attributes import Attributes, write_attribute
+from batchup.typed_files.contents import Contents, is_dataset
 from batchup.typed_files.feature import Feature, as_stored, checked_schema, class_schema, feature_at, leaves
 from batchup.typed_files.handle import Handle
-from batchup.typed_files.known import Index, Regions, as_id
-from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, Entry, flattened, h5py
-from batchup.typed_files.proxy import Attributes, Proxy, damaged, write_attribute
+from batchup.typed_files.known import Index, as_id
+from batchup.typed_files.layout import SOURCES, flattened
+from batchup.typed_files.proxy import Proxy
 from batchup.typed_files.safety import backed_up
 
 if TYPE_CHECKING:
@@ -98,44 +99,34 @@ class TypedFile:
         allow_external: bool = False,
         **h5_kwargs: Any,
     ) -> None:
-        self._handle = Handle(os.fspath(filename), mode, keep_open, h5_kwargs)
-        self._allow_external = allow_external
+        self._contents = Contents(Handle(os.fspath(filename), mode, keep_open, h5_kwargs), allow_external)
         self.skipped: dict[str, str] = {}
-        self._forget()
-        with self._use() as file:
-            self._check_schema(file)
-
-    def _forget(self) -> None:
-        self._seen = self._handle.generation
-        self._index = Index(self.filename)
-        self._regions: dict[str, Regions] = {}
-        self._objects: tuple[Any, dict[str, Any]] = (None, {})
+        self._check_schema()
 
     @property
     def filename(self) -> str:
         """Name of the file."""
-        return self._handle.path
+        return self._contents.handle.path
 
     @property
     def mode(self) -> str:
         """How it is open; ``'r+'`` once a new file has been made."""
-        return self._handle.mode
+        return self._contents.handle.mode
 
     @property
     def keep_open(self) -> bool:
         """Whether the file stays open until `close`."""
-        return self._handle.keep_open
+        return self._contents.handle.keep_open
 
     @property
     def index(self) -> Index:
         """The ids of the sources, each with its place: a dict, which costs no reading."""
-        with self._use():
-            return self._index
+        return self._contents.index
 
     @property
     def attrs(self) -> Attributes:
         """The attributes of the file itself."""
-        return Attributes(self, "/")
+        return Attributes(self._contents, "/")
 
     @classmethod
     def create(
@@ -258,7 +249,8 @@ class TypedFile:
         UnknownIdError
             If the file has no such source.
         """
-        return {name: self.get_proxy(name).get(source) for name in self._names()}
+        names = dict.fromkeys([*self._schema, *self._contents.names()])
+        return {name: self.get_proxy(name).get(source) for name in names}
 
     def set(self, source: Any, val: Mapping[str, Any]) -> None:
         """Write over what a source has of some features; see `Proxy.set`."""
@@ -276,11 +268,10 @@ class TypedFile:
         path = name.strip("/")
         feature, place = feature_at(self._schema, path)
         if place != path or feature is None:
-            with self._use() as file:
-                if self._object(file, path) is None:
-                    raise AttributeError(
-                        f"{self.filename} has no {path!r}, but {', '.join(self._names()) or 'nothing'}"
-                    )
+            with self._contents.use() as file:
+                if self._contents.object(file, path) is None:
+                    there = ", ".join(dict.fromkeys([*self._schema, *self._contents.names()])) or "nothing"
+                    raise AttributeError(f"{self.filename} has no {path!r}, but {there}")
         return Proxy(self, path)
 
     def __getattr__(self, name: str) -> Any:
@@ -290,9 +281,9 @@ class TypedFile:
 
     def sources(self, *features: str) -> NDArray[Any]:
         """Return the ids of the sources that have something of all of some features; all ids if none is named."""
-        with self._use() as file:
-            there = [self._there(file, path.strip("/")) for path in features]
-            names = np.array(self._index.names, object)
+        with self._contents.use() as file:
+            there = [self._contents.there(file, path.strip("/")) for path in features]
+            names = np.array(self.index.names, object)
             return names[np.logical_and.reduce([np.ones(len(names), bool), *there])]
 
     def data_source(
@@ -319,7 +310,7 @@ class TypedFile:
         from batchup.typed_files.columns import columns_of
 
         if features is None:
-            features = self._paths()
+            features = self._contents.paths()
         if not isinstance(features, (list, tuple, Mapping)):
             raise InvalidTypeError(f"features must be a list or a dict of paths, got {type(features).__name__}")
         paths = [str(path).strip("/") for path in (features.values() if isinstance(features, Mapping) else features)]
@@ -348,9 +339,9 @@ class TypedFile:
         mode : str, optional
             How it is meant to be used; an error if the file is open for less.
         """
-        if mode not in (None, "r") and not self._handle.writable:
+        if mode not in (None, "r") and not self._contents.handle.writable:
             raise InvalidValueError(f"{self.filename} is open for reading: open it with mode='r+' to write to it")
-        return self._handle.lend()
+        return self._contents.handle.lend()
 
     def start_swmr(self: Self) -> Self:
         """Let other processes read the file from now on, while this one writes; they open it with ``swmr=True``.
@@ -363,10 +354,10 @@ class TypedFile:
         InvalidValueError
             If it is not open in this way.
         """
-        if not self.keep_open or not self._handle.writable:
+        if not self.keep_open or not self._contents.handle.writable:
             raise InvalidValueError("start_swmr() needs a file opened with mode='r+', keep_open=True, libver='latest'")
-        with self._use(writing=True) as file:
-            self._objects = (None, {})
+        with self._contents.use(writing=True) as file:
+            self._contents.reopened()
             try:
                 file.swmr_mode = True
             except (OSError, RuntimeError, ValueError) as error:
@@ -378,167 +369,74 @@ class TypedFile:
 
     def flush(self) -> None:
         """Write what is in memory to the file."""
-        self._handle.flush()
+        self._contents.handle.flush()
 
     def close(self) -> None:
         """Close the file; it is opened again when it is used again."""
-        self._handle.close()
+        self._contents.handle.close()
 
     def __enter__(self: Self) -> Self:
-        self._kept = self._handle.keep_open
-        self._handle.keep_open = True
+        self._kept = self._contents.handle.keep_open
+        self._contents.handle.keep_open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.keep_open = self._kept
-        if not self._handle.in_memory:
+        self._contents.handle.keep_open = self._kept
+        if not self._contents.handle.in_memory:
             self.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.filename!r}>"
 
-    def __getstate__(self) -> dict[str, Any]:
-        own = {"_index", "_regions", "_objects", "_seen"}
-        return {name: value for name, value in self.__dict__.items() if name not in own}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
-
-    @contextlib.contextmanager
-    def _use(self, writing: bool = False) -> Any:
-        """Have the file open while the block lasts, and what is known of it up to date."""
-        with self._handle.use(writing) as file:
-            if self._handle.generation != self._seen:
-                self._forget()
-                self._index.refresh(file)
-            yield file
-
-    def _object(self, file: Any, path: str) -> Any:
-        """Return a group or dataset; None if it is not there; an error if it lies in another file."""
-        if self._objects[0] is not file:
-            self._objects = (file, {})
-        found = self._objects[1].get(path)
-        if found is None:
-            found = _trusted(file, path, self._allow_external)
-            if isinstance(found, h5py().Dataset):
-                self._objects[1][path] = found
-        return found
-
-    def _names(self) -> list[str]:
-        with self._use() as file:
-            return list(dict.fromkeys([*self._schema, *(name for name in file if name != SOURCES)]))
-
-    def _paths(self) -> list[str]:
-        """Return the paths of all features that hold arrays."""
-        with self._use() as file:
-            return [path for path in layout.feature_keys(file) if self._object(file, f"{path}/{ARRAYS}") is not None]
-
     def _feature_at(self, path: str) -> tuple[Feature | None, str]:
         return feature_at(self._schema, path)
 
-    def _find(self, source: Any) -> int | None:
-        return self._index[source] if as_id(source) in self._index else None
-
-    def _rows(self, path: str, dataset: Any, place: int) -> tuple[int, int] | None:
-        return self._regions.setdefault(path, Regions()).one(dataset, place)
-
-    def _all_rows(self, path: str, dataset: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return self._regions.setdefault(path, Regions()).all(dataset, len(self._index.names))
-
-    @staticmethod
-    def _rows_of(dataset: Any, reference: Any) -> tuple[int, int] | None:
-        return layout.rows_of(dataset, reference)
-
-    def _there(self, file: Any, path: str) -> NDArray[np.bool_]:
-        """Return which sources have something of a feature, or of any feature of a group."""
-        node = self.get_proxy(path)._node(file)
-        count = len(self._index.names)
-        if node is None:
-            return np.zeros(count, bool)
-        if isinstance(node, h5py().Dataset):
-            return self._all_rows(path, node)[0] >= 0
-        parts = [self._there(file, f"{path}/{name}") for name in node if name not in (ARRAYS, REFS)]
-        some: NDArray[np.bool_] = np.logical_or.reduce([np.zeros(count, bool), *parts])
-        return some
-
     def _add(self, source: Any, arrays: Mapping[str, NDArray[Any]], safe: bool) -> None:
-        with self._use(writing=True) as file:
-            place = self._find(source)
-            for path in arrays if place is not None else ():
-                proxy = self.get_proxy(path) if self._has(path) else None
-                if proxy is not None and proxy._rows_at(file, source) is not None:
-                    raise InvalidValueError(
-                        f"{source!r} has {path} already: set(source, data) writes over it, another id adds to it"
-                    )
+        """Append the arrays of a source, unless it has one of them."""
+        contents = self._contents
+        with contents.use(writing=True) as file:
+            contents.check_new(file, source, arrays)
             if not safe:
-                self._append([(as_id(source), arrays)])
+                contents.append([(as_id(source), arrays)], self._schema)
                 return
-        if self._handle.in_memory:
+        if contents.handle.in_memory:
             raise InvalidValueError("a file in memory cannot be kept safe: leave safe=True out")
         self.flush()
         try:
-            with backed_up(self.filename, self.flush), self._use(writing=True):
-                self._append([(as_id(source), arrays)])
+            with backed_up(self.filename, self.flush):
+                contents.append([(as_id(source), arrays)], self._schema)
         except BaseException:
             self.close()  # the copy is brought back when the file is opened next
             raise
 
-    def _has(self, path: str) -> bool:
-        with self._use() as file:
-            return self._object(file, path) is not None
-
-    def _append(self, entries: Sequence[Entry]) -> None:
-        """Append the arrays of sources that do not have them yet."""
-        with self._use(writing=True) as file:
-            done = layout.append(file, entries, self._index, self._kwargs_of)
-            self._index.refresh(file)
-            for path, regions in done.items():
-                known = self._regions.setdefault(path, Regions())
-                for place, rows in regions.items():
-                    known.put(place, rows)
-
-    def _kwargs_of(self, path: str) -> Mapping[str, Any]:
-        return ds_kwargs(self._schema, path)
-
-    def _check_schema(self, file: Any) -> None:
+    def _check_schema(self) -> None:
         """Make the groups of the features, or compare them with those that are there."""
-        for path, feature in leaves(self._schema):
-            node = self._object(file, path)
-            if isinstance(node, h5py().Dataset) and feature.loads:
+        with self._contents.use() as file:
+            missing = self._missing(file)
+        if missing and self._contents.handle.writable:
+            with self._contents.use(writing=True) as file:
+                layout.make_schema(file, missing)
+                write_attributes(file, self._schema)
+
+    def _missing(self, file: Any) -> list[str]:
+        """Return the paths of declared features that the file does not have; an error if one is something else."""
+        paths = dict(leaves(self._schema))
+        for path in {path.rpartition("/")[0] for path in paths} - {""}:
+            if is_dataset(self._contents.object(file, path)):
+                raise FileFormatError(f"{self.filename}: {path} should be a group of features, and is a dataset")
+        for path, feature in paths.items():
+            if feature.loads and is_dataset(self._contents.object(file, path)):
                 raise FileFormatError(f"{self.filename}: {path} is a plain dataset, which does not fit {feature!r}")
-        for path in {path.rpartition("/")[0] for path, _ in leaves(self._schema)} - {""}:
-            if isinstance(self._object(file, path), h5py().Dataset):
-                raise FileFormatError(f"{self.filename}: {path} should be a group, and is a dataset")
-        if self._handle.writable:
-            declared = [path for path, _ in leaves(self._schema) if self._object(file, path) is None]
-            if declared or layout.IDS not in file:
-                layout.make_schema(file, declared)
-            write_attributes(file, self._schema)
-        self._index.refresh(file)
-
-
-def ds_kwargs(schema: Mapping[str, Feature], path: str) -> dict[str, Any]:
-    """Return what `create_dataset` is to be given for a path, by the feature that it belongs to."""
-    feature, place = feature_at(schema, path)
-    if feature is None:
-        return {}
-    found: Any = feature.__ds_kwargs__
-    for name in path[len(place) + 1 :].split("/") if path != place else ():
-        inner = found.get(name) if isinstance(found, Mapping) else None
-        found = inner if isinstance(inner, Mapping) else found
-    return {key: value for key, value in found.items() if not isinstance(value, Mapping)}
+        return [path for path in paths if self._contents.object(file, path) is None]
 
 
 def write_attributes(file: Any, schema: Mapping[str, Feature]) -> None:
-    """Write the attributes of features that are not there yet."""
+    """Write the attributes of features."""
     for path, feature in leaves(schema):
-        node = file.get(path)
         for key, value in feature.attrs.items():
-            if node is not None and key not in node.attrs:
-                write_attribute(node.attrs, key, value)
+            write_attribute(file[path].attrs, key, value)
 
 
 def typedfile(name: str, schema: Mapping[str, Feature]) -> type[TypedFile]:
@@ -573,21 +471,3 @@ _numbers = iter(range(sys.maxsize))
 def as_temp(filename: str) -> str:
     """Return the path of a file in a new folder for temporary files; who calls it removes them."""
     return os.path.join(tempfile.mkdtemp(), filename)
-
-
-def _trusted(file: Any, path: str, allow_external: bool) -> Any:
-    """Return a group or dataset of a file; None if it is not there; an error if it leads to another file."""
-    if allow_external:
-        return file.get(path)
-    parts = path.split("/")
-    for end in range(1, len(parts) + 1):
-        part = "/".join(parts[:end])
-        link = file.get(part, getlink=True)
-        if link is None:
-            return None
-        if isinstance(link, h5py().ExternalLink):
-            raise damaged(file, part, f"lies in another file ({link.filename})")
-    found = file.get(path)
-    if isinstance(found, h5py().Dataset) and (found.is_virtual or found.external):
-        raise damaged(file, path, "reads from other files")
-    return found

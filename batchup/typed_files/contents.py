@@ -1,0 +1,193 @@
+"""What is in a typed file: its groups and datasets, the ids of its sources, the rows of each array; looked up once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
+from batchup.typed_files import layout
+from batchup.typed_files.feature import Feature, ds_kwargs
+from batchup.typed_files.handle import Handle
+from batchup.typed_files.known import Index, Regions, as_id
+from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, Entry, Rows, h5py
+
+Bounds = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
+
+
+class Contents:
+    """What is in a file.
+
+    Parameters
+    ----------
+    handle : Handle
+        The file.
+    allow_external : bool
+        Whether what leads to other files is followed.
+    """
+
+    def __init__(self, handle: Handle, allow_external: bool) -> None:
+        self.handle = handle
+        self.allow_external = allow_external
+        self._forget()
+
+    def _forget(self) -> None:
+        self._generation = self.handle.generation
+        self._known = Index(self.handle.path)
+        self._regions: dict[str, Regions] = {}
+        self._datasets: tuple[Any, dict[str, Any]] = (None, {})
+
+    def __reduce__(self) -> Any:
+        return Contents, (self.handle, self.allow_external)
+
+    @contextlib.contextmanager
+    def use(self, writing: bool = False) -> Iterator[Any]:
+        """Have the file open while the block lasts, and what is known of it up to date."""
+        with self.handle.use(writing) as file:
+            if self.handle.generation != self._generation:
+                self._forget()
+                self._known.refresh(file)
+            yield file
+
+    @property
+    def index(self) -> Index:
+        """The ids of the sources, each with its place."""
+        with self.use():
+            return self._known
+
+    def place(self, source: Any) -> int | None:
+        """Return the place of a source; None if the file does not have it."""
+        index = self.index
+        return index[source] if as_id(source) in index else None
+
+    def object(self, file: Any, path: str) -> Any:
+        """Return a group or dataset; None if it is not there.
+
+        Raises
+        ------
+        FileFormatError
+            If it leads to another file.
+        """
+        if self._datasets[0] is not file:
+            self._datasets = (file, {})
+        found = self._datasets[1].get(path)
+        if found is None:
+            found = file.get(path) if self.allow_external else _trusted(file, path)
+            if is_dataset(found):
+                self._datasets[1][path] = found
+        return found
+
+    def node(self, file: Any, path: str) -> Any:
+        """Return what stands for a feature: its dataset, or a group with something in it; None if nothing does."""
+        found = self.object(file, path)
+        if found is None or is_dataset(found):
+            return found
+        if ARRAYS in found:
+            return self.object(file, f"{path}/{ARRAYS}")
+        return found if len(found) else None
+
+    def dataset(self, file: Any, path: str) -> Any:
+        """Return the dataset of a feature.
+
+        Raises
+        ------
+        InvalidValueError
+            If nothing has been added to it.
+        InvalidTypeError
+            If it is a group.
+        """
+        node = self.node(file, path)
+        if node is None:
+            raise InvalidValueError(f"nothing has been added to {path} of {self.handle.path} yet")
+        if not is_dataset(node):
+            names = ", ".join(children(node))
+            raise InvalidTypeError(f"{path} is a group, it takes ids: ask one of its features ({names})")
+        if file.swmr_mode and file.mode == "r":
+            node.id.refresh()
+        return node
+
+    def names(self) -> list[str]:
+        """Return the names at the top of the file, but for that of the ids."""
+        with self.use() as file:
+            return [name for name in file if name != SOURCES]
+
+    def paths(self) -> list[str]:
+        """Return the paths of all features that hold arrays."""
+        with self.use() as file:
+            return [path for path in layout.feature_keys(file) if self.object(file, f"{path}/{ARRAYS}") is not None]
+
+    def rows(self, file: Any, path: str, place: int) -> Rows | None:
+        """Return the rows of a feature that belong to a source; None if there are none."""
+        node = self.node(file, path)
+        return self._regions.setdefault(path, Regions()).one(node, place) if is_dataset(node) else None
+
+    def all_rows(self, file: Any, path: str) -> Bounds:
+        """Return the first row of each source, and the one behind its last, in two arrays; -1 where there are none."""
+        dataset = self.dataset(file, path)
+        return self._regions.setdefault(path, Regions()).all(dataset, len(self._known.names))
+
+    def there(self, file: Any, path: str) -> NDArray[np.bool_]:
+        """Return which sources have something of a feature, or of any feature of a group."""
+        node = self.node(file, path)
+        if is_dataset(node):
+            return self.all_rows(file, path)[0] >= 0
+        parts = [] if node is None else [self.there(file, f"{path}/{name}") for name in children(node)]
+        some: NDArray[np.bool_] = np.logical_or.reduce([np.zeros(len(self._known.names), bool), *parts])
+        return some
+
+    def check_new(self, file: Any, source: Any, arrays: Mapping[str, Any]) -> None:
+        """Raise if a source has one of some arrays already."""
+        place = self.place(source)
+        for path in arrays:
+            if place is not None and self.rows(file, path, place) is not None:
+                raise InvalidValueError(
+                    f"{source!r} has {path} already: set(source, data) writes over it, another id adds to it"
+                )
+
+    def append(self, entries: Sequence[Entry], schema: Mapping[str, Feature]) -> None:
+        """Append the arrays of sources that do not have them yet."""
+        with self.use(writing=True) as file:
+            added = layout.append(file, entries, self._known, lambda path: ds_kwargs(schema, path))
+            self._known.refresh(file)
+            for path, regions in added.items():
+                known = self._regions.setdefault(path, Regions())
+                for place, rows in regions.items():
+                    known.put(place, rows)
+
+    def reopened(self) -> None:
+        """Forget the datasets, which are about to become others."""
+        self._datasets = (None, {})
+
+
+def is_dataset(node: Any) -> bool:
+    """Return whether something in a file is a dataset."""
+    return isinstance(node, h5py().Dataset)
+
+
+def children(node: Any) -> list[str]:
+    """Return the names of the features in a group."""
+    return [name for name in node if name not in (ARRAYS, REFS)]
+
+
+def _trusted(file: Any, path: str) -> Any:
+    """Return a group or dataset of a file; None if it is not there; an error if it leads to another file."""
+    parts = path.split("/")
+    for end in range(1, len(parts) + 1):
+        part = "/".join(parts[:end])
+        link = file.get(part, getlink=True)
+        if link is None:
+            return None
+        if isinstance(link, h5py().ExternalLink):
+            raise _not_followed(file, part, f"lies in another file ({link.filename})")
+    found = file.get(path)
+    if is_dataset(found) and (found.is_virtual or found.external):
+        raise _not_followed(file, path, "reads from other files")
+    return found
+
+
+def _not_followed(file: Any, path: str, reason: str) -> FileFormatError:
+    return FileFormatError(f"{file.filename}: {path} {reason}; pass allow_external=True if you trust it")
