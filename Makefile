@@ -23,7 +23,7 @@ test-frameworks: .venv-all/.all
 	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) tests
 
 test-numpy1: .venv-numpy1/.test
-	.venv-numpy1/bin/$(TESTS) tests
+	BATCHUP_TEST_H5MAPPER=1 .venv-numpy1/bin/$(TESTS) tests
 
 check: .venv/.test  ## lint, check the format and the types
 	.venv/bin/ruff check .
@@ -60,7 +60,8 @@ clean:  ## remove the environments and what was built in them
 
 .venv-numpy1/.test: pyproject.toml
 	$(PYTHON) -m venv .venv-numpy1
-	.venv-numpy1/bin/pip install $(PIP_FLAGS) 'numpy==1.26.*' -e '.[demo,test]'
+	.venv-numpy1/bin/pip install $(PIP_FLAGS) $(TORCH)
+	.venv-numpy1/bin/pip install $(PIP_FLAGS) 'numpy==1.26.*' 'h5mapper==0.3.3' -e '.[demo,test]'
 	@touch $@
 
 .venv-docs/.docs: pyproject.toml

@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis without deadlines or traces on disk; the frameworks' tests on demand only."""
+"""What all tests share: hypothesis without deadlines or traces; some folders on demand only."""
 
 import os
 import tempfile
@@ -6,7 +6,8 @@ import tempfile
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-collect_ignore = [] if os.environ.get("BATCHUP_TEST_ALL") == "1" else ["frameworks"]
+_ON_DEMAND = {"frameworks": "BATCHUP_TEST_ALL", "h5mapper": "BATCHUP_TEST_H5MAPPER"}
+collect_ignore = [folder for folder, variable in _ON_DEMAND.items() if os.environ.get(variable) != "1"]
 
 _HOME = tempfile.TemporaryDirectory(prefix="batchup-hypothesis-")  # removed when the process ends
 set_hypothesis_home_dir(_HOME.name)

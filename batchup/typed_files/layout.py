@@ -110,9 +110,11 @@ def append(
     for path, items in checked.items():
         _make(file, path, items[0][2], kwargs_of(path), path in scalars)
         regions[path] = _extend(file, path, items, len(places))
-    keys = set(feature_keys(file))
+    keys = feature_keys(file)
     _append_texts(file, KEYS, [path for path in checked if path not in keys])
     _append_texts(file, IDS, new)
+    if new:
+        _refer_to_nothing(file, [path for path in keys if path not in checked], len(places))
     assert len(places) == known + len(new)
     return regions
 
@@ -242,6 +244,14 @@ def _refer(file: Any, path: str, dataset: Any, regions: Mapping[int, Rows], coun
     for place, reference in references(dataset, regions).items():
         made[place - first] = reference
     refs[first:last] = made
+
+
+def _refer_to_nothing(file: Any, paths: Sequence[str], count: int) -> None:
+    """Fill the references of features up with null ones, one for each id: h5mapper takes a missing one for an error."""
+    for path in paths:
+        refs = file.get(f"{path}/{REFS}")
+        if refs is not None and len(refs) < count:
+            refs.resize(count, axis=0)
 
 
 def references(dataset: Any, regions: Mapping[int, Rows]) -> dict[int, Any]:

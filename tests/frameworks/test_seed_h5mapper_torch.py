@@ -1,0 +1,68 @@
+"""The examples that users of h5mapper know, as far as they need PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from batchup import typed_files as h5m
+
+from ..test_seed_h5mapper import BLOCKS
+from ..typed import image_folder
+
+NAMES = [f"{kind}/{number:02}.png" for kind in ("cats", "planes") for number in range(40)]
+
+
+class MyInputFeature(h5m.Image):
+    """Stands for a feature of the user's; each image is a row of the dataset."""
+
+    def __init__(self, parameter: int) -> None:
+        super().__init__("L")
+        self.parameter = parameter
+
+    def load(self, source: str) -> np.ndarray[Any, Any]:
+        return super().load(source)[None]
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the paths of images in a folder for each label."""
+    monkeypatch.chdir(tmp_path)
+    return image_folder(tmp_path, NAMES)
+
+
+def test_a_file_as_a_dataset(sources: list[str]) -> None:
+    """A class that is a dataset of PyTorch, too, is read by the processes of a DataLoader."""
+    names: dict[str, Any] = {
+        "h5m": h5m, "torch": torch, "MyInputFeature": MyInputFeature, "sources": sources, "__name__": "example",
+    }  # fmt: skip
+    code = BLOCKS[6].replace("pin_memory=True", "pin_memory=False").replace("num_workers=8", "num_workers=2")
+    exec(code, names)
+    ds = names["ds"]
+    assert len(ds) == 80
+    found = [(images, labels) for images, labels in names["dl"]]
+    assert torch.equal(torch.cat([images for images, _ in found]), torch.from_numpy(ds.x[:]))
+    assert torch.equal(torch.cat([labels for _, labels in found]), torch.from_numpy(ds.labels[:]))
+    ds.close()
+
+
+def test_serve(sources: list[str]) -> None:
+    """A batch object comes back with tensors in the place of its inputs, each id once per epoch."""
+    schema = {"data": h5m.Group(image=h5m.Image("L"), labels=h5m.DirLabels())}
+    h5m.typedfile("Train", schema).create("train.h5", sources, parallelism="threads")
+    names: dict[str, Any] = {"h5m": h5m, "TypedFile": h5m.TypedFile}
+    exec(BLOCKS[7].replace("num_workers=8", "num_workers=2"), names)
+    file = names["f"]
+    images, labels = file.data.image[:].reshape(80, 32, 32), file.data.labels[:]
+    seen = []
+    for batch in names["loader"]:
+        assert batch["x"].shape == (len(batch["labels"]), 32, 32)
+        for image, label in zip(batch["x"], batch["labels"], strict=True):
+            place = int((images == image.numpy()).all((1, 2)).nonzero()[0][label])
+            assert labels[place] == label.item()
+            seen.append(place)
+    assert sorted(seen) == list(range(80))
