@@ -62,7 +62,7 @@ def test_serve(sources: list[str]) -> None:
     for batch in names["loader"]:
         assert batch["x"].shape == (len(batch["labels"]), 32, 32)
         for image, label in zip(batch["x"], batch["labels"], strict=True):
-            place = int((images == image.numpy()).all((1, 2)).nonzero()[0][label])
+            place = int((images == image.numpy()).all((1, 2)).nonzero()[0][0])
             assert labels[place] == label.item()
             seen.append(place)
     assert sorted(seen) == list(range(80))
