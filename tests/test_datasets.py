@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from batchup import ArrayDataSource, WorkerProcessPool, WorkerThreadPool, loader
 from batchup.columns import RecordColumn, as_column
 from batchup.columns.arrays import ArrayColumn
-from batchup.columns.datasets import OrderedColumn, reduced
+from batchup.columns.chunked import ChunkedColumn
+from batchup.columns.datasets import reduced
 from batchup.errors import FileFormatError
 
 from .hsq import child
@@ -34,11 +35,19 @@ LAYOUTS: dict[str, tuple[dict[str, Any], type]] = {
     "chunks of whole rows": ({"chunks": (8, *SHAPE)}, RecordColumn),
     "chunks of one row": ({"chunks": (1, *SHAPE)}, RecordColumn),
     "a chunk that is larger": ({"chunks": (200, *SHAPE), "maxshape": (None, *SHAPE)}, RecordColumn),
-    "chunks of parts of rows": ({"chunks": (8, 3, 2)}, OrderedColumn),
-    "gzip": ({"chunks": (8, *SHAPE), "compression": "gzip"}, OrderedColumn),
-    "lzf": ({"chunks": (8, *SHAPE), "compression": "lzf"}, OrderedColumn),
-    "shuffled and checked": ({"chunks": (8, *SHAPE), "shuffle": True, "fletcher32": True}, OrderedColumn),
+    "chunks of parts of rows": ({"chunks": (8, 3, 2)}, ChunkedColumn),
+    "gzip": ({"chunks": (8, *SHAPE), "compression": "gzip"}, ChunkedColumn),
+    "lzf": ({"chunks": (8, *SHAPE), "compression": "lzf"}, ChunkedColumn),
+    "shuffled and checked": ({"chunks": (8, *SHAPE), "shuffle": True, "fletcher32": True}, ChunkedColumn),
+    "all filters": (
+        {"chunks": (8, *SHAPE), "compression": 1, "shuffle": True, "fletcher32": True},
+        ChunkedColumn,
+    ),
+    "gzip, parts of rows": ({"chunks": (7, 4, 2), "compression": "gzip", "shuffle": True}, ChunkedColumn),
+    "lzf, parts of rows": ({"chunks": (7, 4, 2), "compression": "lzf"}, ChunkedColumn),
+    "gzip, one row": ({"chunks": (1, *SHAPE), "compression": "gzip"}, ChunkedColumn),
 }
+RAW = [name for name in LAYOUTS if "lzf" not in name and name not in ("contiguous", *list(LAYOUTS)[1:4])]
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 
@@ -124,7 +133,9 @@ with h5py.File(sys.argv[1], "r") as file:
 @pytest.mark.parametrize(
     "dtype", ["<f4", ">f8", ">i2", "?", "c8", "f2", "u8", "S7", [("a", "<i4"), ("b", ">f8", 2)]], ids=str
 )
-@pytest.mark.parametrize("layout", ["contiguous", "chunks of whole rows", "gzip"])
+@pytest.mark.parametrize(
+    "layout", ["contiguous", "chunks of whole rows", "chunks of parts of rows", "gzip", "all filters", "lzf"]
+)
 def test_dtypes(layout: str, dtype: Any, tmp_path: Path) -> None:
     """Elements are what h5py makes of them."""
     values = rows().astype(np.dtype(dtype) if isinstance(dtype, str) else np.int32)
@@ -150,7 +161,11 @@ def test_numbers_that_numpy_has_not(tmp_path: Path) -> None:
         assert batch.tolist() == [-4, 1, -2]
 
 
-@pytest.mark.parametrize("options", [{}, {"chunks": (2,)}, {"chunks": (2,), "compression": "gzip"}], ids=repr)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"chunks": (2,)}, {"chunks": (2,), "compression": "gzip"}, {"chunks": (2,), "compression": "lzf"}],
+    ids=repr,
+)
 def test_what_was_never_written(options: dict[str, Any], tmp_path: Path) -> None:
     """Chunks that are not there are full of the fill value."""
     with h5py.File(tmp_path / "a.h5", "w") as file:

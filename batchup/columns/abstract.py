@@ -48,6 +48,9 @@ class Column(Protocol):
         Whether all samples are in memory and stay as they are, so that a read waits for nobody, nor for a disk.
     views : bool
         Whether any slice can be viewed without a copy.
+    window : int
+        For how many bytes of samples `gather` is best called at once, because samples lie among others that have to
+        be read with them; 0 if it is as good to read batch by batch.
     """
 
     @property
@@ -62,6 +65,8 @@ class Column(Protocol):
     def resident(self) -> bool: ...
     @property
     def views(self) -> bool: ...
+    @property
+    def window(self) -> int: ...
 
     def __len__(self) -> int:
         """Return the number of samples, as it is now."""

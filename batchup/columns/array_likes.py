@@ -23,6 +23,7 @@ class GatherColumn:
     """An array-like that has a `gather` method of its own."""
 
     cheap = resident = views = False
+    window = 0
 
     def __init__(self, data: Any) -> None:
         self._data = data
@@ -52,6 +53,7 @@ class LaidOutColumn:
 
     sample_shape = None
     takes_out = cheap = views = False
+    window = 0
 
     def __init__(self, data: SequenceColumn | RectangleColumn) -> None:
         self._data = data
@@ -76,6 +78,7 @@ class IndexedColumn:
 
     dtype = sample_shape = None
     takes_out = cheap = resident = views = False
+    window = 0
 
     def __init__(self, data: ArrayLike) -> None:
         self._data = data
@@ -139,6 +142,7 @@ class ListColumn:
 
     takes_out = True
     cheap = resident = views = False
+    window = 0
 
     def __init__(self, data: list[Any]) -> None:
         self._data = data

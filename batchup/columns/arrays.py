@@ -17,6 +17,7 @@ class ArrayColumn:
     """The rows of a C-contiguous array (also a memory map, or a read-only one)."""
 
     takes_out = cheap = views = True
+    window = 0
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._array = array.view(np.ndarray)

@@ -1,28 +1,23 @@
-"""Datasets of HDF5 files as columns: mapped where they lie in the file as they are, read in order where they do not."""
+"""Datasets of HDF5 files as columns: mapped where they lie in the file as they are, read by chunk where they do not."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup._extras import required
-from batchup._indices import Indices
 from batchup.columns.abstract import Column
 from batchup.columns.arrays import array_column
+from batchup.columns.chunked import ChunkedColumn
 from batchup.columns.files import OpenFile
-from batchup.columns.readahead import Place
+from batchup.columns.hdf5_chunks import ChunkLayout, ChunkTable, RawChunks
+from batchup.columns.hdf5_filters import Filters
 from batchup.columns.records import RecordColumn
 from batchup.columns.storage import MappedStorage
 from batchup.errors import FileFormatError, InvalidTypeError
-
-DECODED = 64 * 2**20  # bytes of chunks that are kept when they have been read
 
 
 def is_dataset(data: Any) -> bool:
@@ -45,22 +40,33 @@ def dataset_column(dataset: Any) -> Column:
         offset = dataset.id.get_offset()
         if offset is not None and offset + dataset.nbytes <= os.path.getsize(path):
             return array_column(np.memmap(path, dataset.dtype, "r", offset, dataset.shape))
-        layout = ChunkLayout.of(dataset)
-        if layout is not None and layout.end <= os.path.getsize(path):
+        table = ChunkTable.of(dataset)
+        if table is not None and _is_right(table, dataset, path):
+            return _chunked_column(dataset, table, path)
+    return ChunkedColumn(DatasetChunks(dataset))
+
+
+def _chunked_column(dataset: Any, table: ChunkTable, path: str) -> Column:
+    """Return the column of a dataset in chunks, which can be read from the file itself."""
+    filters, row_bytes = Filters.of(dataset), dataset.nbytes // len(dataset)
+    if table.plain(filters, table.rows * row_bytes):
+        layout = ChunkLayout(table.starts[:, 0], table.rows, row_bytes, len(dataset))
+        if layout.end <= os.path.getsize(path):
             storage = MappedStorage(OpenFile(path), path, layout.end)
-            again = (_column_again, reduced(dataset)[1])
-            return RecordColumn(storage, layout, dataset.dtype, dataset.shape[1:], again)
-    return OrderedColumn(dataset)
+            return RecordColumn(storage, layout, dataset.dtype, dataset.shape[1:], (_column_again, reduced(dataset)[1]))
+    if not hasattr(os, "pread"):
+        return ChunkedColumn(DatasetChunks(dataset))
+    name = f"dataset {dataset.name} of {path}"
+    chunks = RawChunks(DatasetChunks(dataset), dataset.fillvalue, table, filters, OpenFile(path), name)
+    return ChunkedColumn(chunks)
 
 
 def _path(dataset: Any) -> str | None:
-    """Return the name of the file in which the values of a dataset lie as they are, if they do."""
+    """Return the name of the file in which the values of a dataset lie, if they do, and nobody may write to it."""
     file = dataset.file
     if file.mode != "r" or file.swmr_mode or file.driver != "sec2" or dataset.dtype.hasobject or not dataset.size:
-        return None  # somebody may write to it, or it is in no file
-    if dataset.is_virtual or dataset.external or dataset.id.get_create_plist().get_nfilters():
         return None
-    if not stored_as_they_are(dataset):
+    if dataset.is_virtual or dataset.external or not stored_as_they_are(dataset):
         return None
     try:
         status, opened = os.stat(file.filename), os.fstat(file.id.get_vfd_handle())
@@ -75,56 +81,22 @@ def stored_as_they_are(dataset: Any) -> bool:
     return bool(dataset.id.get_type() == types.py_create(dataset.dtype, logical=True))
 
 
-class ChunkLayout:
-    """Where the rows lie of a dataset in chunks of whole rows, neither compressed nor otherwise changed."""
-
-    gapless = False
-
-    def __init__(self, starts: NDArray[np.int64], rows: int, row_bytes: int, length: int) -> None:
-        self._starts = starts
-        self._rows = rows
-        self.row_bytes = row_bytes
-        self.length = length
-        self.end = int(starts.max()) + rows * row_bytes
-
-    @classmethod
-    def of(cls, dataset: Any) -> ChunkLayout | None:
-        """Return the layout of a dataset; None if it has another, or some of its chunks were never written.
-
-        Older HDF5 cannot list chunks.
-        """
-        if dataset.chunks is None or dataset.chunks[1:] != dataset.shape[1:] or not hasattr(dataset.id, "chunk_iter"):
-            return None
-        rows = dataset.chunks[0]
-        starts = np.full(-(-len(dataset) // rows), -1, np.int64)
-
-        def note(chunk: Any) -> None:
-            if chunk.chunk_offset[0] // rows < len(starts):
-                starts[chunk.chunk_offset[0] // rows] = chunk.byte_offset
-
-        dataset.id.chunk_iter(note)
-        if (starts < 0).any():
-            return None
-        return cls(starts, rows, dataset.nbytes // len(dataset), len(dataset))
-
-    def starts(self, indices: Any) -> Any:
-        """Return the first byte of each row."""
-        chunk, within = np.divmod(indices, self._rows)
-        return self._starts[chunk] + within * self.row_bytes
-
-    def pieces(self, start: int, stop: int) -> Iterator[Place]:
-        """Yield the places of the rows from `start` to `stop`."""
-        while start < stop:
-            chunk, within = divmod(start, self._rows)
-            end = min(stop, start - within + self._rows)
-            yield int(self._starts[chunk]) + within * self.row_bytes, (end - start) * self.row_bytes
-            start = end
+def _is_right(table: ChunkTable, dataset: Any, path: str) -> bool:
+    """Return whether the first chunk lies where it is said to: versions of HDF5 differ in where files begin."""
+    written = np.argwhere(table.starts >= 0)
+    if not len(written):
+        return True
+    band, part = written[0].tolist()
+    start, size = int(table.starts[band, part]), int(table.sizes[band, part])
+    if start + size > os.path.getsize(path):
+        return True  # which is told when it is read
+    with open(path, "rb") as file:
+        file.seek(start)
+        return bool(file.read(size) == dataset.id.read_direct_chunk(table.offset(band, part))[1])
 
 
-class OrderedColumn:
-    """The rows of any dataset: those of a batch are read in order, each chunk once; the last chunks are kept.
-
-    A process that was forked off opens the file for itself.
+class DatasetChunks:
+    """The chunks of a dataset as h5py reads them. A process that was forked off opens the file for itself.
 
     Parameters
     ----------
@@ -132,70 +104,37 @@ class OrderedColumn:
         The dataset.
     """
 
-    cheap = resident = views = False
-
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
         self._process = os.getpid()
         self._reduced = reduced(dataset) if _can_be_reopened(dataset) else None
         self.dtype: np.dtype[Any] = dataset.dtype
-        self.sample_shape: tuple[int, ...] = dataset.shape[1:]
-        self.takes_out = not self.dtype.hasobject
-        self._rows = 1 if dataset.chunks is None else dataset.chunks[0]
-        self._keeps = self._rows > 1 and dataset.file.mode == "r" and not dataset.file.swmr_mode  # else they may change
-        self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
+        self.rows: int = 1 if dataset.chunks is None else dataset.chunks[0]
+        self.constant: bool = dataset.file.mode == "r" and not dataset.file.swmr_mode
 
-    def __len__(self) -> int:
-        return int(self._opened().shape[0])
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows, and shape of one."""
+        shape: tuple[int, ...] = self._opened().shape
+        return shape
 
-    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        if isinstance(indices, slice):
-            rows: NDArray[Any] = self._opened()[indices]
-            return rows if out is None else _copied(rows, out)
-        if out is None:
-            out = np.empty((len(indices), *self.sample_shape), self.dtype)
-        order = np.argsort(indices, kind="stable")
-        chunks = indices[order] // self._rows
-        bounds = [*np.flatnonzero(np.diff(chunks, prepend=-1)).tolist(), len(order)]
-        for first, last in pairwise(bounds):
-            number, places = int(chunks[first]), order[first:last]
-            out[places] = self._chunk(number)[indices[places] - number * self._rows]
-        return out
-
-    def view(self, indices: slice) -> NDArray[Any]:
-        return self.gather(indices)
-
-    def expect(self, indices: Indices) -> bool:
-        return False
-
-    def _chunk(self, number: int) -> NDArray[Any]:
-        """Return the rows of a chunk, which may be kept."""
-        with self._lock:
-            if number in self._kept:
-                self._kept.move_to_end(number)
-                return self._kept[number]
-        rows: NDArray[Any] = self._opened()[number * self._rows : (number + 1) * self._rows]
-        if self._keeps:
-            with self._lock:
-                if number not in self._kept:
-                    self._kept[number] = rows
-                    self._bytes += rows.nbytes
-                while self._bytes > DECODED and len(self._kept) > 1:
-                    self._bytes -= self._kept.popitem(last=False)[1].nbytes
+    def between(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the rows from `start` to `stop`."""
+        rows: NDArray[Any] = self._opened()[start:stop]
         return rows
+
+    def chunk(self, number: int) -> NDArray[Any]:
+        """Return the rows of a chunk."""
+        return self.between(number * self.rows, (number + 1) * self.rows)
+
+    def expect(self, numbers: NDArray[np.intp]) -> None:
+        """Do nothing: HDF5 reads when it is asked to."""
 
     def _opened(self) -> Any:
         if self._process != os.getpid():
             function, arguments = self._reduced or reduced(self._dataset)
             self._dataset, self._process = function(*arguments), os.getpid()
         return self._dataset
-
-
-def _copied(rows: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-    out[...] = rows
-    return out
 
 
 def reduced(dataset: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -139,6 +139,8 @@ class RecordColumn:
     cheap, resident, views, takes_out : bool
         What readers want to know: whether rows are read by copying memory; whether a read never waits for a disk;
         whether any slice can be viewed; whether rows are best read into a buffer.
+    window : int
+        How many bytes of rows are best read at once: 0, which is batch by batch.
 
     Examples
     --------
@@ -159,6 +161,7 @@ class RecordColumn:
         self.sample_shape = shape
         self.cheap, self.resident = True, False
         self.views = layout.gapless
+        self.window = 0
         self.takes_out = layout.row_bytes >= LOOPED
         self._storage = storage
         self._layout = layout

@@ -1,0 +1,185 @@
+"""Rows that have to be read in whole chunks: each chunk once for all rows that are wanted of it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup._indices import Indices
+from batchup.columns.records import LOOPED
+
+KEPT = 64 * 2**20  # bytes of chunks that are kept when they have been read
+WINDOW = 64 * 2**20  # bytes of samples for which chunks are read together
+
+
+class Chunks(Protocol):
+    """Where the chunks of a dataset are read; may be asked by several threads at once.
+
+    Attributes
+    ----------
+    rows : int
+        Rows in a chunk.
+    constant : bool
+        Whether nobody can write to them.
+    dtype : numpy.dtype
+        Type of the elements.
+    """
+
+    rows: int
+    constant: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows, as it is now, and shape of one."""
+
+    def between(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the rows from `start` to `stop`."""
+
+    def chunk(self, number: int) -> NDArray[Any]:
+        """Return the rows of a chunk, all of them that there are; nobody writes into them."""
+
+    def expect(self, numbers: NDArray[np.intp]) -> None:
+        """Take note that these chunks will be read now; never wait."""
+
+
+class ChunkedColumn:
+    """The rows of a dataset in chunks. The chunks read last are kept, if nobody can write to them.
+
+    Parameters
+    ----------
+    chunks : Chunks
+        The dataset.
+    """
+
+    cheap = resident = views = False
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+        self.dtype = chunks.dtype
+        length, *shape = chunks.shape
+        self.sample_shape = tuple(shape)
+        self.takes_out = not self.dtype.hasobject
+        self._kept = Kept(KEPT)
+        self._keeps = chunks.constant and chunks.rows > 1
+        self._row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        self.window = self._window(-(-length // chunks.rows))
+
+    def _window(self, chunks: int) -> int:
+        """Return for how many bytes of samples to read at once: none, unless most chunks then serve several rows."""
+        pays = self._keeps and self.takes_out and 0 < chunks * self._row_bytes <= WINDOW
+        return WINDOW if pays else 0
+
+    def __len__(self) -> int:
+        return self._chunks.shape[0]
+
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        if isinstance(indices, slice) and not self._keeps:
+            rows = self._chunks.between(indices.start, indices.stop)
+            return rows if out is None else _copied(rows, out)
+        if isinstance(indices, slice):
+            indices = np.arange(indices.start, indices.stop, dtype=np.intp)
+        if out is None:
+            out = np.empty((len(indices), *self.sample_shape), self.dtype)
+        for number, places in self._by_chunk(indices):
+            self._put(self._chunk(number), indices[places] - number * self._chunks.rows, out, places)
+        return out
+
+    def view(self, indices: slice) -> NDArray[Any]:
+        return self.gather(indices)
+
+    def expect(self, indices: Indices) -> bool:
+        return False
+
+    def _by_chunk(self, indices: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+        """Yield each chunk that is needed, and the places of its rows; those that are kept, before they have to go."""
+        order = np.argsort(indices, kind="stable")
+        owners = indices[order] // self._chunks.rows
+        bounds = [*np.flatnonzero(np.diff(owners, prepend=-1)).tolist(), len(order)]
+        needed = dict(zip(owners[bounds[:-1]].tolist(), pairwise(bounds), strict=True))
+        kept = self._kept.among(needed)
+        missing = [number for number in needed if number not in kept]
+        self._chunks.expect(np.array(missing, np.intp))
+        for number in (*kept, *missing):
+            first, last = needed[number]
+            yield number, order[first:last]
+
+    def _put(self, chunk: NDArray[Any], rows: NDArray[np.intp], out: NDArray[Any], places: NDArray[np.intp]) -> None:
+        if self._row_bytes < LOOPED:
+            out[places] = chunk[rows]
+            return
+        for place, row in zip(places.tolist(), rows.tolist(), strict=True):
+            out[place] = chunk[row]
+
+    def _chunk(self, number: int) -> NDArray[Any]:
+        """Return the rows of a chunk, which may be kept."""
+        rows = self._kept.get(number)
+        if rows is None:
+            rows = self._chunks.chunk(number)
+            if self._keeps:
+                self._kept.put(number, rows)
+        return rows
+
+
+class Kept:
+    """The chunks that were used last, up to a number of bytes, but one at least.
+
+    Parameters
+    ----------
+    most : int
+        How many bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._chunks: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def among(self, numbers: dict[int, Any]) -> set[int]:
+        """Return which of some chunks are here."""
+        with self._lock:
+            return self._chunks.keys() & numbers.keys()
+
+    def get(self, number: int) -> NDArray[Any] | None:
+        """Return a chunk, None if it is not here."""
+        with self._lock:
+            if number not in self._chunks:
+                return None
+            self._chunks.move_to_end(number)
+            return self._chunks[number]
+
+    def put(self, number: int, rows: NDArray[Any]) -> None:
+        """Keep a chunk, and let go of others that have not been used for longer."""
+        with self._lock:
+            if number in self._chunks:
+                return
+            self._chunks[number] = rows
+            self._bytes += size_of(rows)
+            while self._bytes > self._most and len(self._chunks) > 1:
+                self._bytes -= size_of(self._chunks.popitem(last=False)[1])
+
+
+def size_of(rows: NDArray[Any]) -> int:
+    """Return how many bytes of memory an array holds on to, with those of texts that it refers to.
+
+    >>> size_of(np.zeros((10, 4))[:1])
+    320
+    """
+    whole = rows
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    referred = sum(map(sys.getsizeof, rows.reshape(-1).tolist())) if rows.dtype.hasobject else 0
+    return whole.nbytes + referred
+
+
+def _copied(rows: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+    out[...] = rows
+    return out
