@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batchup.data_source.clock import Clock
-from batchup.data_source.passes import Pass
+from batchup.data_source.passes import GROWTH, Pass
 from batchup.errors import LengthError
 from batchup.sampling.chunks import batch_count
 from batchup.sampling.order import raw_state
@@ -88,6 +88,8 @@ class Ahead:
         self._stream = stream
         self._taken = taken
         self._most = most
+        self._grows = source._window(walk) > 0
+        self._grown = 1  # the first batch is not to wait for many
         self._begun: deque[Begun] = deque()
         self._in_work = 0
         self._waited_for: Begun | None = None
@@ -125,7 +127,10 @@ class Ahead:
             try:
                 if self._lengths is not None and self._lengths != self._source._column_lengths():
                     raise changed_length(self._lengths, self._source._column_lengths())
-                chunk = self._stream.take(max(1, min(self._most, room, self._source._together(self._walk))))
+                count = self._next_count(room)
+                if count is None:
+                    return
+                chunk = self._stream.take(count)
                 if chunk is None:
                     self._over = True
                     return
@@ -138,6 +143,17 @@ class Ahead:
                 return
             self._begun.append(begun)
             self._in_work += batch_count(chunk)
+
+    def _next_count(self, room: int) -> int | None:
+        """Return how many batches to take as one chunk; None if a window is to be taken and there is no room for it."""
+        count = max(1, min(self._most, self._source._together(self._walk)))
+        if not self._grows:
+            return max(1, min(count, room))
+        count = min(count, self._grown)
+        if self._in_work and count > room:
+            return None
+        self._grown *= GROWTH
+        return count
 
     def close(self) -> None:
         """Give up what is in work."""

@@ -22,6 +22,9 @@ from batchup.sampling import AbstractSampler, StandardSampler
 from batchup.sampling.chunks import IndexChunk
 from batchup.sampling.streams import IndexStream
 
+INDEX_BYTES = 32  # that a sample of a window takes beside its own, while the window is read
+FOREIGN = 64  # batches in a window, where it is told to array-likes of the user's what will soon be read
+
 
 class ArrayDataSource(RandomAccessDataSource):
     """A source over arrays of equal length: NumPy arrays, memory maps, lists of arrays, anything array-like.
@@ -95,7 +98,7 @@ class ArrayDataSource(RandomAccessDataSource):
         length = self._source_length if self._indices_checked else min(self._column_lengths())
         indices = chunk.indices if self._indices_checked else checked_indices(chunk.indices, length)
         viewed = isinstance(indices, slice) and not walk.copy
-        if chunk.count > 1 and not viewed and self._row_bytes * len(chunk) > AHEAD:
+        if chunk.count > 1 and not viewed and (self._wants_window or self._row_bytes * len(chunk) > AHEAD):
             return self._one_by_one(indices, len(chunk) // chunk.count, walk)
         if isinstance(indices, slice) and viewed and chunk.count > 1 and not self._any_slice_viewed:
             return self._viewed(indices, len(chunk) // chunk.count, walk)
@@ -137,6 +140,15 @@ class ArrayDataSource(RandomAccessDataSource):
             return 0  # views
         return self._row_bytes
 
+    def _window(self, walk: Pass) -> int:
+        if not self._wants_window or (walk.order is None and isinstance(self.sampler, StandardSampler)):
+            return 0
+        own = type(self).samples_by_indices_nomapping is ArrayDataSource.samples_by_indices_nomapping
+        columns = self._gathered_columns
+        size = max(column.window for column in columns) // ((self._row_bytes + INDEX_BYTES) * walk.batch_size)
+        most = size if all(column.cheap or column.window for column in columns) else min(size, FOREIGN)
+        return most if own and most > 1 else 0
+
     def _gather(self, indices: Indices, copy: bool, memory: Memory | None = None) -> list[Any]:
         """Return the samples of every column at `indices`, which are known to be good."""
         if isinstance(indices, slice) and not copy:
@@ -161,14 +173,13 @@ class ArrayDataSource(RandomAccessDataSource):
         """Yield the batches at `indices`, each gathered when it is asked for."""
         clock, memory = walk.clock, walk.memory
         length = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
-        first = indices.start if isinstance(indices, slice) else 0
         clock.samples += length
         clock.bytes += length * self._row_bytes
-        for start in range(first, first + length, size):
-            part = slice(start, start + size) if isinstance(indices, slice) else indices[start : start + size]
-            batch = [reader.read_large(part, size, memory) for reader in self._column_readers]
+        columns = [reader.batches(indices, size, memory) for reader in self._column_readers]
+        for start in range(0, length, size):
+            batch = [next(column) for column in columns]
             if self.include_indices:
-                batch.insert(0, IndexChunk(part).array())
+                batch.insert(0, IndexChunk(indices).cut(start, start + size).array())
             made = tuple(batch) if self._column_names is None else self._as_dict(tuple(batch))
             del batch
             yield made
@@ -202,6 +213,7 @@ class ArrayDataSource(RandomAccessDataSource):
         self._by_row_size = sorted(columns, key=_row_bytes)  # large rows, asked for first, would hold up the small ones
         self._any_slice_viewed = all(column.views for column in columns)
         self._row_bytes = sum(map(_row_bytes, columns))
+        self._wants_window = any(column.window for column in columns)
 
     def _refresh(self) -> None:
         """Take the columns anew if the user put others into `data`."""

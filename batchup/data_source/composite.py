@@ -100,6 +100,15 @@ class CompositeDataSource(MemberSource):
             return iter((self._join(read_all([(part.only, None) for part in parts])),))
         return map(self._join, zip(*[part.result() for part in parts], strict=True))
 
+    def _window(self, walk: Pass) -> int:
+        members = [(m, walk.member(i)) for i, m in enumerate(self._random_access_members())]
+        windows = [member._window(part) for member, part in members]
+        several = [
+            n or member._sample_bytes(part) is not None for n, (member, part) in zip(windows, members, strict=True)
+        ]
+        found = [window for window in windows if window]
+        return min(found) // len(found) if found and all(several) else 0
+
     def _expect(self, chunk: list[Any]) -> bool:
         return True in [m._expect(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
 

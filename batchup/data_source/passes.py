@@ -16,6 +16,7 @@ from batchup.sampling.order import Key, Order, as_order
 
 SMALL = 100 * 1024  # bytes; batches of up to so many are read together ...
 AHEAD = 256 * 1024  # ... so many at a time
+GROWTH = 4  # the first batch is read by itself; how many are read together grows by this
 TAILS = ("short", "drop", "wrap", "pad")
 POLICIES = ("raise", "skip", "replace")
 

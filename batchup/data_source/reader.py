@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -51,6 +52,34 @@ class ColumnReader:
         if trial is not None:
             return self._try(indices, samples, *trial)
         return self.column.fresh(indices) if self._fresh else self.read(indices, samples)  # type: ignore[attr-defined]
+
+    def batches(self, indices: Indices, size: int, memory: Memory | None = None) -> Iterator[Any]:
+        """Yield batches of `size` samples at `indices`; a column that wants a window is read for all at once."""
+        begin, end = (indices.start, indices.stop) if isinstance(indices, slice) else (0, len(indices))
+        window = self._window(indices)
+        for start in range(begin, end, size):
+            part = slice(start, start + size)
+            if window is None:
+                yield self.read_large(part if isinstance(indices, slice) else indices[part], size, memory)
+            else:
+                yield self._copied(window[start - begin : start - begin + size], memory)
+
+    def _window(self, indices: Indices) -> Any:
+        """Return all samples at `indices`; None if they are to be read batch by batch."""
+        if self._ring is None or not self.column.window:
+            return None
+        try:
+            return self.column.gather(indices)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001  it comes again with the batch that it belongs to
+            return None
+
+    def _copied(self, rows: Any, memory: Memory | None) -> Any:
+        assert self._ring is not None
+        batch = self._ring.empty(len(rows)) if memory is None else memory(rows.shape, rows.dtype)
+        batch[...] = rows  # who holds a batch is not to hold the window
+        return batch
 
     def _try(self, indices: Indices, samples: int, reused: list[float], fresh: list[float]) -> Any:
         begin = perf_counter()

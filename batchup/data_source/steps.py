@@ -13,9 +13,11 @@ from batchup.sampling.chunks import (
     chunk_extent,
     chunk_length,
     cut,
+    first_leaf,
     join,
     last_sample,
     pad,
+    stacked,
     wrap,
 )
 from batchup.sampling.streams import IndexStream
@@ -113,11 +115,11 @@ class ShardStream(IndexStream):
         walk = self._walk
         if self._over:
             return None
-        step, self._step = self._step, self._step + 1
+        step = self._step
+        if self._steps_known is not None and step < self._steps_known:
+            return self._take_own(min(count, self._steps_known - step) if self._cuttable else 1)
+        self._step += 1
         if self._steps_known is not None:
-            if step < self._steps_known:
-                self._stream.seek(step * walk.world_size + walk.rank)
-                return self._stream.take(1)
             self._stream.seek(step * walk.world_size)
         batches = self._take_step(self._stream)
         if self._first is None and walk.tail == "wrap" and step == 0:
@@ -129,6 +131,15 @@ class ShardStream(IndexStream):
         if not batches or walk.tail == "drop":
             return None
         return self._deal(batches) if self._cuttable else self._hand_round(batches)
+
+    def _take_own(self, count: float) -> Any:
+        """Return this rank's batches of steps that are known to be whole; slices, which have gaps, one by one."""
+        taken: list[Any] = []
+        while len(taken) < count and not (taken and isinstance(first_leaf(taken[0]).indices, slice)):
+            self._stream.seek(self._step * self._walk.world_size + self._walk.rank)
+            taken.append(self._stream.take(1))
+            self._step += 1
+        return stacked(taken)
 
     def _take_step(self, stream: IndexStream) -> list[Any]:
         taken: list[Any] = []

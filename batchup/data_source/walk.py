@@ -20,7 +20,7 @@ from batchup.data_source.batches import with_mask
 from batchup.data_source.clock import Clock
 from batchup.data_source.door import OwnDataSource, check_keywords
 from batchup.data_source.hints import Hints, most_in_window
-from batchup.data_source.passes import AHEAD, SMALL, Pass, as_pass
+from batchup.data_source.passes import AHEAD, GROWTH, SMALL, Pass, as_pass
 from batchup.data_source.states import VERSION, checked_state, plan_of, step_at
 from batchup.data_source.steps import ShardStream, TailStream
 from batchup.data_source.tolerance import Ledger, put, read_tolerantly, samples_shown
@@ -34,7 +34,6 @@ from batchup.sampling.streams import IndexStream, index_batches
 # grow by GROWTH.
 MOST = 256
 LATER = 32
-GROWTH = 4
 
 
 class WalkedDataSource(OwnDataSource):
@@ -116,6 +115,10 @@ class WalkedDataSource(OwnDataSource):
 
     def _look_ahead(self, walk: Pass) -> int:
         """Return how many batches to begin before they are needed; 0 if all is read here, when it is needed."""
+        return 0
+
+    def _window(self, walk: Pass) -> int:
+        """Return how many batches to read as one chunk because that is less work; 0 if it is not, or not possible."""
         return 0
 
     def _together(self, walk: Pass) -> int:
@@ -287,8 +290,7 @@ class Walk:
         self._batches = iter(())
         if ended:
             return
-        # bad samples are looked for, and padding is marked, batch by batch
-        single = self.walk.policy.tolerant or self.walk.tail == "pad"
+        single = self.walk.policy.tolerant  # bad samples are looked for batch by batch
         if self.source._look_ahead(self.walk):
             self._ahead = Ahead(self.source, self.walk, stream, taken, 1 if single else MOST)
             self._batches = chain.from_iterable(map(self._finish, self._ahead))
@@ -335,6 +337,8 @@ class Walk:
         hints = None if resident else Hints(source, walk)
         if hints is not None:
             most = min(most, most_in_window(sample_bytes, walk.batch_size))
+        if not single:
+            most = max(most, source._window(walk))
         count = 1
         while (chunk := self._stream.take(count)) is not None:
             # a NumPy array to which somebody refers cannot change its length
@@ -398,8 +402,10 @@ def _timed(batches: Iterator[Any], clock: Clock, begin: float) -> Iterator[Any]:
 
 def _masked(batches: Iterator[Any], chunk: Any) -> Iterator[Any]:
     """Append to each batch the column that marks the samples that are no padding."""
+    size = len(first_leaf(chunk)) // batch_count(chunk)
     for batch in batches:
-        yield with_mask(batch, np.arange(len(first_leaf(chunk))) < real_samples(chunk))
+        yield with_mask(batch, np.arange(size) < real_samples(chunk))
+        del batch
 
 
 def _batches_at_once(sample_bytes: int | None, batch_size: int) -> int:

@@ -69,6 +69,9 @@ class WrappedSource(WalkedDataSource):
     def _look_ahead(self, walk: Pass) -> int:
         return self._walked()._look_ahead(walk)
 
+    def _window(self, walk: Pass) -> int:
+        return self._walked()._window(walk)
+
     def _together(self, walk: Pass) -> int:
         return self._walked()._together(walk)
 

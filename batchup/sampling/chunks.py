@@ -76,6 +76,11 @@ def join(chunks: Sequence[Any]) -> Any:
     return IndexChunk(indices, 1, np.concatenate([chunk.places() for chunk in chunks]))
 
 
+def stacked(chunks: Sequence[Any]) -> Any:
+    """Put chunks of one batch each, of one shape, into one chunk of as many batches."""
+    return each_part(join(chunks), lambda part: replace(part, count=len(chunks)))
+
+
 def chunk_length(chunk: Any) -> int:
     """Return the number of samples that a chunk stands for: that of the shortest part."""
     if isinstance(chunk, IndexChunk):

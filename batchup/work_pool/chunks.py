@@ -56,5 +56,6 @@ def single_batches(chunk: Any) -> Iterator[Any]:
 
 
 def _parts(source: WalkedDataSource, chunk: Any, walk: Pass) -> Iterator[Any]:
-    """Yield what of a chunk is to be read at once: all, if that is a mere copy, else batch by batch."""
-    return iter((chunk,)) if source._sample_bytes(walk) is not None else single_batches(chunk)
+    """Yield what of a chunk is to be read at once: all, if that is a mere copy or saves work, else batch by batch."""
+    at_once = source._sample_bytes(walk) is not None or source._window(walk)
+    return iter((chunk,)) if at_once else single_batches(chunk)

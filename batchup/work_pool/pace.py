@@ -70,6 +70,11 @@ class Buffer:
         else:
             self._batches = whole_number(size, what, 1)
 
+    @property
+    def in_bytes(self) -> bool:
+        """Whether bytes were named, and not a number of batches."""
+        return self._bytes is not None
+
     def batches(self, batch_bytes: int) -> int:
         """Return how many batches of so many bytes to make ahead; 0 bytes: that is not known yet."""
         if self._batches is not None:

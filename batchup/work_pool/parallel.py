@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from batchup.columns.chunked import WINDOW
 from batchup.data_source import AbstractDataSource
 from batchup.data_source.ahead import Reading
 from batchup.data_source.passes import Pass
@@ -20,6 +21,8 @@ from batchup.work_pool.abstract import AbstractWorkerPool
 from batchup.work_pool.chunks import read
 from batchup.work_pool.pace import Buffer, Pace
 from batchup.work_pool.tickets import Ticket
+
+FEW = 8  # batches in a window of which it is not known how large they are
 
 
 class ParallelDataSource(WrappedSource):
@@ -101,14 +104,31 @@ class ParallelDataSource(WrappedSource):
         pace = self._pace(walk)
         if self._resident() and self._pace(walk, here=True).known and not self._worth(walk):
             return 0
-        return self._known.look_ahead(self._buffer.batches(pace.bytes), self._bytes_to_copy(walk))
+        ahead = self._known.look_ahead(self._buffer.batches(pace.bytes), self._bytes_to_copy(walk))
+        together = self._window_of_worker(walk, ahead)
+        return max(ahead, together * self.pool.processes)
 
     def _together(self, walk: Pass) -> int:
-        pace = self._pace(walk)
-        if not pace.known:
-            return 1
-        share = self._look_ahead(walk) // (2 * self.pool.processes)
+        pace, ahead = self._pace(walk), self._look_ahead(walk)
+        together = self._window_of_worker(walk, ahead)
+        if together or not pace.known:
+            return max(1, together)
+        share = ahead // (2 * self.pool.processes)
         return max(1, min(share, int(self._known.goal / max(pace.seconds, 1e-9))))
+
+    def _window_of_worker(self, walk: Pass, ahead: int) -> int:
+        """Return how many batches a worker is to read as one window; 0 if the source wants none."""
+        pace, most = self._pace(walk), self._window(walk)
+        if not most or walk.policy.tolerant:
+            return 0
+        if self._buffer.in_bytes:
+            most = min(most, ahead // self.pool.processes)
+        # what maps make of them may be larger
+        most = min(most, WINDOW // pace.bytes if pace.bytes else FEW)
+        timeout = getattr(self.pool, "timeout", None)
+        if timeout is not None and pace.seconds:
+            most = min(most, int(timeout / 4 / pace.seconds))
+        return max(1, most)
 
     def _begin_chunk(self, chunk: Any, walk: Pass, urgent: bool = False) -> Reading:
         if not self._worth(walk):
