@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from batchup import data_source, sampling
@@ -58,10 +59,17 @@ SAMPLERS = {
 
 @dataclass(frozen=True)
 class ColumnCase:
-    """An array-like made of an array (in a folder of its own), and the array that it must equal."""
+    """An array-like made of an array (in a folder of its own), and the array that it must equal.
+
+    Attributes
+    ----------
+    pickles : bool
+        Whether `pickle` takes it; what does not may still be sent to worker processes.
+    """
 
     make: Callable[[np.ndarray[Any, Any], Path], Any]
     array: np.ndarray[Any, Any]
+    pickles: bool = True
 
 
 def saved(array: np.ndarray[Any, Any], folder: Path) -> str:
@@ -77,6 +85,16 @@ def field(array: np.ndarray[Any, Any], folder: Path) -> np.ndarray[Any, Any]:
     records = np.zeros(len(array), dtype=[("a", "i1"), ("b", "f8")])
     records["b"] = array
     return records["b"]
+
+
+def dataset(array: np.ndarray[Any, Any], folder: Path, **options: Any) -> Any:
+    with h5py.File(folder / "array.h5", "w") as file:
+        file.create_dataset("x", data=array, **options)
+    return h5py.File(folder / "array.h5", "r")["x"]
+
+
+def gzipped(array: np.ndarray[Any, Any], folder: Path, *chunks: int, **options: Any) -> Any:
+    return dataset(array, folder, chunks=chunks, compression="gzip", shuffle=True, fletcher32=True, **options)
 
 
 _FLOATS = np.arange(60, dtype=np.float32).reshape(12, 5)
@@ -126,6 +144,13 @@ COLUMNS = {
     "increasing only": ColumnCase(lambda x, p: users.Increasing(x), _CUBES),
     ".hsq file": ColumnCase(hsq.column, _FLOATS),
     ".hsq file, read": ColumnCase(lambda x, p: hsq.column(x, p, use_mmap=False), _CUBES.astype(">i2")),
+    "HDF5": ColumnCase(dataset, _CUBES, pickles=False),
+    "HDF5, chunks": ColumnCase(lambda x, p: dataset(x, p, chunks=(5, 5, 6)), _CUBES, pickles=False),
+    "HDF5, parts of rows": ColumnCase(lambda x, p: dataset(x, p, chunks=(5, 2, 4)), _CUBES, pickles=False),
+    "HDF5, gzip": ColumnCase(lambda x, p: gzipped(x, p, 5, 5), _FLOATS, pickles=False),
+    "HDF5, gzip, 1-D": ColumnCase(lambda x, p: gzipped(x, p, 7), np.arange(12, dtype=">u2"), pickles=False),
+    "HDF5, gzip, parts of rows": ColumnCase(lambda x, p: gzipped(x, p, 5, 2, 4), _CUBES, pickles=False),
+    "HDF5, lzf": ColumnCase(lambda x, p: dataset(x, p, chunks=(5, 5), compression="lzf"), _FLOATS, pickles=False),
     "gather": ColumnCase(lambda x, p: users.Gathers(x), _FLOATS),
     "gather with out": ColumnCase(lambda x, p: users.GathersInto(x), _FLOATS),
     "gather with out, returning nothing": ColumnCase(lambda x, p: users.GathersInto(x, returns=False), _CUBES),
