@@ -31,6 +31,12 @@ def samples_at(column: Any, index: Any) -> Any:
     return column.gather(np.array([place]))[0] if isinstance(place, int) else column.gather(place)
 
 
+class OwnColumn:
+    """What is an array-like and a column at once, and stands for itself in a data source."""
+
+    __slots__ = ()
+
+
 class Column(Protocol):
     """Samples of one kind, numbered from 0, read in whole batches.
 

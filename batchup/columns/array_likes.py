@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import Indices
-from batchup.columns.abstract import ArrayLike, Column
+from batchup.columns.abstract import ArrayLike, Column, OwnColumn
 from batchup.columns.arrays import array_column
 from batchup.columns.datasets import dataset_column, is_dataset
-from batchup.columns.records import RecordColumn
 from batchup.columns.rectangles import RectangleColumn
 from batchup.columns.sequence_column import SequenceColumn
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
@@ -184,8 +183,8 @@ def as_column(data: Any) -> Column:
         if data.ndim == 0:
             raise InvalidTypeError("an array of samples must have at least 1 dimension, got a 0-dimensional one")
         return array_column(data)
-    if isinstance(data, RecordColumn):
-        return data
+    if isinstance(data, OwnColumn):
+        return data  # type: ignore[return-value]
     if isinstance(data, (SequenceColumn, RectangleColumn)):
         return LaidOutColumn(data)
     if is_dataset(data):

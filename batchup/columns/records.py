@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import Indices
-from batchup.columns.abstract import samples_at
+from batchup.columns.abstract import OwnColumn, samples_at
 from batchup.columns.readahead import Place
 from batchup.columns.storage import Storage
 from batchup.errors import InvalidValueError
@@ -122,7 +122,7 @@ class Groups:
                 yield int(starts[first]), (last - first) * self.row_bytes
 
 
-class RecordColumn:
+class RecordColumn(OwnColumn):
     """The rows of one field of the records of a file, numbered through all records.
 
     It stands where an array could: in an `ArrayDataSource`, before square brackets, in `numpy.asarray`. It is pickled

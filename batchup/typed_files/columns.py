@@ -64,8 +64,9 @@ def by_id(proxy: Proxy, places: NDArray[np.intp]) -> Any:
         regions = Texts if kind.hasobject else RegionSequences
         return regions(_until_written(proxy, lambda rows: rows), starts, stops)
     length = int(lengths[0]) if len(lengths) else 0
+    length_or_none = None if scalar and length == 1 else length
     return _until_written(
-        proxy, lambda rows: _in_place(rows, starts, length, scalar) or Regions(rows, starts, length, scalar)
+        proxy, lambda rows: _in_place(rows, starts, length_or_none) or Regions(rows, starts, length_or_none)
     )
 
 
@@ -109,8 +110,8 @@ def _decoded(texts: Any) -> Any:
     return found
 
 
-def _in_place(rows: Any, starts: NDArray[np.int64], length: int, scalar: bool) -> RecordColumn | None:
+def _in_place(rows: Any, starts: NDArray[np.int64], length: int | None) -> RecordColumn | None:
     """Return samples of equally many rows as one piece each; None if they are not in the file like that."""
-    if not isinstance(rows, RecordColumn) or not length or not len(starts):
+    if not isinstance(rows, RecordColumn) or length == 0 or not len(starts):
         return None
-    return rows.grouped(starts, None if scalar and length == 1 else length)
+    return rows.grouped(starts, length)

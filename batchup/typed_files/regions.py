@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup._indices import Indices
-from batchup.columns import Ragged, SequenceColumn, as_column
+from batchup._indices import Indices, places
+from batchup.columns import OwnColumn, Ragged, SequenceColumn, as_column
 from batchup.columns.datasets import reopened
 from batchup.columns.files import file_status
 
@@ -21,7 +21,53 @@ if TYPE_CHECKING:
 Transform = Callable[[Any], Any]
 
 
-class Stored:
+class Samples(OwnColumn):
+    """What the samples of features have in common, as columns and as array-likes.
+
+    Attributes
+    ----------
+    dtype, sample_shape
+        Of a sample; None where it is not known before one is read.
+    window : int
+        For how many bytes of samples to read at once; see `batchup.columns.Column`.
+    """
+
+    cheap = resident = views = False
+    dtype: np.dtype[Any] | None = None
+    sample_shape: tuple[int, ...] | None = None
+    window = 0
+
+    @property
+    def takes_out(self) -> bool:
+        """Whether `gather` can be given a buffer."""
+        return self.sample_shape is not None
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Number of samples, and shape of one."""
+        return None if self.sample_shape is None else (len(self), *self.sample_shape)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: Any) -> Any:
+        place = places(index, len(self))
+        return self.gather(np.array([place]))[0] if isinstance(place, int) else self.gather(place)
+
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
+        """Return samples, stacked."""
+        raise NotImplementedError
+
+    def view(self, indices: slice) -> Any:
+        """Return the samples of a slice."""
+        return self.gather(indices)
+
+    def expect(self, indices: Indices) -> bool:
+        """Tell what will soon be read; return whether it has to be fetched."""
+        return False
+
+
+class Stored(Samples):
     """The rows of a dataset of a file that nobody writes to, pickled as where it lies.
 
     Parameters
@@ -35,28 +81,24 @@ class Stored:
     def __init__(self, path: str, name: str, status: tuple[int, int]) -> None:
         self._place = (os.path.abspath(path), name, status)
         self.rows = as_column(reopened(*self._place))
-        self.dtype, self.sample_shape = self.rows.dtype, self.rows.sample_shape
-        self.shape = None if self.sample_shape is None else (len(self.rows), *self.sample_shape)
+        self.dtype, self.window = self.rows.dtype, self.rows.window
+        if self.rows.takes_out:
+            self.sample_shape = self.rows.sample_shape
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.gather(np.asarray(index, np.intp))
-
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
-        """Return rows."""
-        return self.rows.gather(indices, out)
+        return self.rows.gather(indices) if out is None else self.rows.gather(indices, out)
 
     def expect(self, indices: Indices) -> bool:
-        """Tell what will soon be read."""
         return self.rows.expect(indices)
 
     def __reduce__(self) -> Any:
         return Stored, self._place
 
 
-class Live:
+class Live(Samples):
     """The rows of a feature of a file that may be written to: each batch is read as they are then.
 
     Parameters
@@ -69,16 +111,11 @@ class Live:
 
     def __init__(self, proxy: Proxy, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         self._proxy = proxy
-        plain = not dtype.hasobject and not (proxy.feature is not None and proxy.feature.__t__)
-        self.dtype = dtype if plain else None
-        self.shape = shape if plain else None
-        self.sample_shape = shape[1:]
+        if not dtype.hasobject and not (proxy.feature is not None and proxy.feature.__t__):
+            self.dtype, self.sample_shape = dtype, shape[1:]
 
     def __len__(self) -> int:
         return len(self._proxy)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.gather(np.asarray(index, np.intp))
 
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
         """Return rows, each read once, those that follow one another together."""
@@ -94,14 +131,14 @@ class Live:
         return out
 
 
-class UntilWritten:
+class UntilWritten(Samples):
     """Samples that lie in a file as they are, as long as nobody has written to it; then they are read in another way.
 
     Parameters
     ----------
     stored : RecordColumn or Regions
         The samples as they lie in the file.
-    live
+    live : Samples
         The same, as they are read when others may write to it.
     proxy : Proxy
         The feature.
@@ -109,26 +146,20 @@ class UntilWritten:
         Of the file when `stored` was made.
     """
 
-    def __init__(self, stored: Any, live: Any, proxy: Proxy, status: tuple[int, int]) -> None:
+    def __init__(self, stored: Any, live: Samples, proxy: Proxy, status: tuple[int, int]) -> None:
         self._stored = stored
         self._live = live
         self._proxy = proxy
         self._status = status
-        self.dtype, self.shape = stored.dtype, stored.shape
-        self.sample_shape = None if self.shape is None else self.shape[1:]
+        self.dtype, self.sample_shape = live.dtype, live.sample_shape
 
     def __len__(self) -> int:
         return len(self._live)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self._live[index]
-
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
-        """Return samples."""
         return (self._stored if self._unwritten() else self._live).gather(indices, out)
 
     def expect(self, indices: Indices) -> bool:
-        """Tell what will soon be read."""
         return bool(self._stored.expect(indices)) if self._unwritten() else False
 
     def _unwritten(self) -> bool:
@@ -136,7 +167,7 @@ class UntilWritten:
         return not handle.being_written and file_status(handle.path) == self._status
 
 
-class Changed:
+class Changed(Samples):
     """Rows that go through functions when they are read.
 
     Parameters
@@ -147,8 +178,6 @@ class Changed:
         They are given many rows at a time.
     """
 
-    dtype = shape = None
-
     def __init__(self, rows: Any, functions: Sequence[Transform]) -> None:
         self._rows = rows
         self._functions = list(functions)
@@ -156,15 +185,10 @@ class Changed:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.gather(np.asarray(index, np.intp))
-
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
-        """Return rows, changed."""
         return reduce(lambda done, function: function(done), self._functions, self._rows.gather(indices))
 
     def expect(self, indices: Indices) -> bool:
-        """Tell the rows what will soon be read."""
         return bool(self._rows.expect(indices))
 
 
@@ -180,7 +204,7 @@ def _expanded(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[
     return rows
 
 
-class Regions:
+class Regions(Samples):
     """Samples of equally many rows each, anywhere among them.
 
     Parameters
@@ -189,47 +213,37 @@ class Regions:
         The rows.
     starts : ndarray of int
         The first row of each sample.
-    length : int
-        The number of rows of a sample.
-    scalar : bool
-        Whether a sample is its only row.
+    length : int or None
+        The number of rows of a sample; None for samples that are a row, without an axis for it.
     """
 
-    def __init__(self, rows: Any, starts: NDArray[np.int64], length: int, scalar: bool) -> None:
+    def __init__(self, rows: Any, starts: NDArray[np.int64], length: int | None) -> None:
         self._rows = rows
         self._starts = starts
         self._length = length
-        scalar = scalar and length == 1
-        self.dtype = getattr(rows, "dtype", None)
-        self._inner = getattr(rows, "sample_shape", None)
-        known = self.dtype is not None and self._inner is not None and not self.dtype.hasobject
-        self.shape = (len(starts), *(() if scalar else (length,)), *(self._inner or ())) if known else None
-        self._scalar = scalar
+        self._steps = np.arange(1 if length is None else length)
+        self.dtype, self.window = rows.dtype, rows.window
+        if rows.sample_shape is not None and not rows.dtype.hasobject:
+            self.sample_shape = rows.sample_shape if length is None else (length, *rows.sample_shape)
 
     def __len__(self) -> int:
         return len(self._starts)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.gather(np.atleast_1d(np.asarray(index, np.intp)))
-
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
         """Return samples, stacked; the rows of all of them are read in one go."""
         rows = self._rows_of(indices)
-        if out is None or self._inner is None:
-            found = self._rows.gather(rows)
-            many = len(rows) // self._length if self._length else len(self._starts[indices])
-            return found if self._scalar else found.reshape(many, self._length, *found.shape[1:])
-        self._rows.gather(rows, out.reshape(-1, *self._inner))
-        return out
+        if out is not None:
+            self._rows.gather(rows, out.reshape(-1, *self._rows.sample_shape))
+            return out
+        found = self._rows.gather(rows)
+        many = len(self._starts[indices])
+        return found if self._length is None else found.reshape(many, self._length, *found.shape[1:])
 
     def expect(self, indices: Indices) -> bool:
-        """Tell the rows what will soon be read."""
-        expect = getattr(self._rows, "expect", None)
-        return bool(expect(self._rows_of(indices))) if expect is not None else False
+        return bool(self._rows.expect(self._rows_of(indices)))
 
     def _rows_of(self, indices: Indices) -> NDArray[np.intp]:
-        starts = self._starts[indices]
-        return np.ascontiguousarray((starts[:, None] + np.arange(self._length)).reshape(-1), np.intp)
+        return np.ascontiguousarray((self._starts[indices][:, None] + self._steps).reshape(-1), np.intp)
 
 
 class RegionSequences(SequenceColumn):
@@ -266,21 +280,17 @@ class RegionSequences(SequenceColumn):
         return self._lengths[indices]
 
     def expect(self, indices: Indices) -> bool:
-        expect = getattr(self._rows, "expect", None)
-        rows = _expanded(self._starts[indices], self._lengths[indices])
-        return bool(expect(rows)) if expect is not None else False
+        return bool(self._rows.expect(_expanded(self._starts[indices], self._lengths[indices])))
 
 
-class Arrays:
-    """Samples of any shape, from their elements and their shapes; batches are arrays of objects.
+class Arrays(Samples):
+    """Samples of any shape, from their elements and their shapes; batches are arrays of arrays.
 
     Parameters
     ----------
     elements, shapes
         Columns with the elements of each sample, and its shape.
     """
-
-    dtype = shape = None
 
     def __init__(self, elements: Any, shapes: Any) -> None:
         self._elements = elements
@@ -289,19 +299,12 @@ class Arrays:
     def __len__(self) -> int:
         return len(self._elements)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.gather(np.atleast_1d(np.asarray(index, np.intp)))
-
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return an array of arrays."""
-        elements, shapes = list(self._elements.gather(indices)), list(self._shapes.gather(indices))
-        samples = np.empty(len(elements), object)
-        for place, (flat, shape) in enumerate(zip(elements, shapes, strict=True)):
-            samples[place] = flat.reshape(shape)
-        return samples
+        pairs = zip(self._elements.gather(indices), self._shapes.gather(indices), strict=True)
+        return _apart([flat.reshape(shape) for flat, shape in pairs])
 
 
-class Texts:
+class Texts(Samples):
     """Samples of different numbers of texts; batches are arrays of arrays.
 
     Parameters
@@ -312,8 +315,6 @@ class Texts:
         The first text of each sample, and the one behind its last.
     """
 
-    dtype = shape = None
-
     def __init__(self, rows: Any, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
         self._rows = rows
         self._starts = starts
@@ -322,13 +323,15 @@ class Texts:
     def __len__(self) -> int:
         return len(self._starts)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.gather(np.atleast_1d(np.asarray(index, np.intp)))
-
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return an array of arrays of texts."""
         lengths = self._lengths[indices]
         texts = self._rows.gather(_expanded(self._starts[indices], lengths))
-        samples = np.empty(len(lengths), object)
-        samples[:] = np.split(texts, np.cumsum(lengths)[:-1])
-        return samples
+        return _apart(np.split(texts, np.cumsum(lengths)[:-1]) if len(lengths) else [])
+
+
+def _apart(arrays: Sequence[Any]) -> NDArray[Any]:
+    """Return an array of arrays, of equal shapes or not."""
+    samples = np.empty(len(arrays), object)
+    for place, array in enumerate(arrays):
+        samples[place] = array
+    return samples
