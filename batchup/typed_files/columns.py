@@ -38,7 +38,7 @@ def columns_of(file: TypedFile, paths: Sequence[str], by: str) -> list[Any]:
     proxies = [file.get_proxy(path) for path in paths]
     if by == "row":
         return [_until_written(proxy, lambda rows: rows) for proxy in proxies]
-    places = np.flatnonzero(np.isin(file.index.names, file.sources(*paths)))
+    places = file._contents.places(paths)
     return [by_id(proxy, places) for proxy in proxies]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class Contents:
         self._generation = self.handle.generation
         self._known = Index(self.handle.path)
         self._regions: dict[str, Regions] = {}
-        self._datasets: tuple[Any, dict[str, Any]] = (None, {})
+        self._objects: tuple[Any, dict[str, Any]] = (None, {})
 
     def __reduce__(self) -> Any:
         return Contents, (self.handle, self.allow_external)
@@ -72,17 +72,21 @@ class Contents:
         FileFormatError
             If it leads to another file.
         """
-        if self._datasets[0] is not file:
-            self._datasets = (file, {})
-        found = self._datasets[1].get(path)
+        opened, objects = self._objects
+        if opened is not file:
+            objects = {}
+            self._objects = (file, objects)
+        found = objects.get(path)
         if found is None:
             found = file.get(path) if self.allow_external else _trusted(file, path)
-            if is_dataset(found):
-                self._datasets[1][path] = found
+            if found is not None:
+                objects[path] = found
         return found
 
     def node(self, file: Any, path: str) -> Any:
         """Return what stands for a feature: its dataset, or a group with something in it; None if nothing does."""
+        if self._objects[0] is file and f"{path}/{ARRAYS}" in self._objects[1]:
+            return self._objects[1][f"{path}/{ARRAYS}"]
         found = self.object(file, path)
         if found is None or is_dataset(found):
             return found
@@ -123,12 +127,15 @@ class Contents:
     def rows(self, file: Any, path: str, place: int) -> Rows | None:
         """Return the rows of a feature that belong to a source; None if there are none."""
         node = self.node(file, path)
-        return self._regions.setdefault(path, Regions()).one(node, place) if is_dataset(node) else None
+        if not is_dataset(node):
+            return None
+        refs = self.object(file, f"{path}/{REFS}")
+        return self._regions.setdefault(path, Regions()).one(node, refs, place)
 
     def all_rows(self, file: Any, path: str) -> Bounds:
         """Return the first row of each source, and the one behind its last, in two arrays; -1 where there are none."""
-        dataset = self.dataset(file, path)
-        return self._regions.setdefault(path, Regions()).all(dataset, len(self._known.names))
+        dataset, refs = self.dataset(file, path), self.object(file, f"{path}/{REFS}")
+        return self._regions.setdefault(path, Regions()).all(dataset, refs, len(self._known.names))
 
     def there(self, file: Any, path: str) -> NDArray[np.bool_]:
         """Return which sources have something of a feature, or of any feature of a group."""
@@ -138,6 +145,12 @@ class Contents:
         parts = [] if node is None else [self.there(file, f"{path}/{name}") for name in children(node)]
         some: NDArray[np.bool_] = np.logical_or.reduce([np.zeros(len(self._known.names), bool), *parts])
         return some
+
+    def places(self, paths: Iterable[str]) -> NDArray[np.intp]:
+        """Return the places of the sources that have something of all of some features."""
+        with self.use() as file:
+            there = [self.there(file, path) for path in paths]
+            return np.flatnonzero(np.logical_and.reduce([np.ones(len(self._known.names), bool), *there]))
 
     def check_new(self, file: Any, source: Any, arrays: Mapping[str, Any]) -> None:
         """Raise if a source has one of some arrays already."""
@@ -160,7 +173,7 @@ class Contents:
 
     def reopened(self) -> None:
         """Forget the datasets, which are about to become others."""
-        self._datasets = (None, {})
+        self._objects = (None, {})
 
 
 def is_dataset(node: Any) -> bool:

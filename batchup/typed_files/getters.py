@@ -72,8 +72,7 @@ class GetId(Getter):
         if type(self).__call__ is not GetId.__call__:
             return super().gathered(data, items)
         if getattr(self, "_column", None) is None:
-            there = data.owner.sources(data.name)
-            self._column = by_id(data, np.flatnonzero(np.isin(data.owner.index.names, there)))
+            self._column = by_id(data, data.owner._contents.places([data.name]))
         samples = self._column.gather(items)
         return samples if isinstance(samples, np.ndarray) else together(list(samples))
 
@@ -114,7 +113,7 @@ class AsSlice(Getter):
 
     def count(self, data: Any) -> int:
         size = data.shape[self.dim] if self.n is None else self.n
-        places = size - self.later - self.shift - self.length + 1
+        places = size - self.later - max(self.shift + self.length - 1, 0)
         return max(0, -(-places // self.downsampling))
 
     def gathered(self, data: Any, items: NDArray[np.intp]) -> Any:

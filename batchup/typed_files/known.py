@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.errors import InvalidTypeError, InvalidValueError, UnknownIdError
-from batchup.typed_files.layout import REFS, ids, rows_of
+from batchup.typed_files.layout import Rows, ids, rows_of
 
 UNKNOWN, NONE = -2, -1  # in place of a first row
 
@@ -82,27 +82,25 @@ class Regions:
         self._stops = np.empty(0, np.int64)
         self._lock = threading.Lock()
 
-    def one(self, dataset: Any, place: int) -> tuple[int, int] | None:
+    def one(self, dataset: Any, refs: Any, place: int) -> Rows | None:
         """Return the first row of the array of a source and the one behind its last; None if it has none."""
         self._grow(place + 1)
         if self._starts[place] == UNKNOWN:
-            refs = dataset.parent.get(REFS)
             self.put(place, rows_of(dataset, refs[place]) if refs is not None and place < len(refs) else None)
         start = int(self._starts[place])
         return None if start == NONE else (start, int(self._stops[place]))
 
-    def all(self, dataset: Any, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def all(self, dataset: Any, refs: Any, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the same for the first `count` sources, in two arrays; -1 where a source has none."""
         self._grow(count)
         unknown = np.flatnonzero(self._starts[:count] == UNKNOWN)
         if len(unknown):
-            refs = dataset.parent.get(REFS)
             there = [] if refs is None else refs[: int(unknown[-1]) + 1]
             for place in unknown.tolist():
                 self.put(place, rows_of(dataset, there[place]) if place < len(there) else None)
         return self._starts[:count].copy(), self._stops[:count].copy()
 
-    def put(self, place: int, rows: tuple[int, int] | None) -> None:
+    def put(self, place: int, rows: Rows | None) -> None:
         """Take note of the rows of a source."""
         self._grow(place + 1)
         self._stops[place] = NONE if rows is None else rows[1]

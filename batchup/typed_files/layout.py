@@ -7,7 +7,9 @@ reference, null where a source has no such array.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ Entry = tuple[str, Arrays]  # the id of a source, and its arrays
 Rows = tuple[int, int]  # the first row of an array, and the one behind its last
 
 
+@cache
 def h5py() -> Any:
     """Return h5py; an error that names the command if it is not installed."""
     return required("h5py", "hdf5", "TypedFile")
@@ -45,6 +48,8 @@ def as_array(data: Any, what: str) -> NDArray[Any]:
     """
     detached = getattr(data, "detach", None)  # a tensor of PyTorch
     array = np.asarray(detached().cpu().numpy() if callable(detached) else data)
+    if array.dtype.kind in "biuf":
+        return array
     if array.dtype.kind == "U" or (array.dtype.hasobject and all(isinstance(text, str) for text in array.ravel())):
         return array.astype(h5py().string_dtype())
     try:
@@ -284,7 +289,8 @@ def rows_of(dataset: Any, reference: Any) -> Rows | None:
         return 0, 0
     low, high = space.get_select_bounds()
     start, stop = int(low[0]), int(high[0]) + 1
-    if points != (stop - start) * int(np.prod(dataset.shape[1:], dtype=np.int64)) or stop > len(dataset):
+    length, *inner = dataset.shape
+    if points != (stop - start) * math.prod(inner) or stop > length:
         raise FileFormatError(f"{dataset.file.filename}: a reference into {dataset.name} is not to whole rows of it")
     return start, stop
 

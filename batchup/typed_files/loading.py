@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from batchup.errors import InvalidTypeError
 from batchup.typed_files.feature import Feature, Group
 from batchup.typed_files.layout import as_array
@@ -49,8 +51,10 @@ def _checked(data: Any, feature: Feature) -> Any:
     """Return arrays, or a dict of them; an error for anything else."""
     if isinstance(data, Mapping):
         return {name: _checked(part, feature) for name, part in data.items() if part is not None}
-    if data is None or isinstance(data, (str, list, tuple, int, float, complex)) or hasattr(data, "__array__"):
-        return None if data is None else as_array(data, feature.name)
+    if data is None or isinstance(data, (np.ndarray, str, list, tuple, int, float, complex, np.generic)):
+        return data
+    if hasattr(data, "__array__"):
+        return as_array(data, feature.name)
     raise InvalidTypeError(
         f"{type(feature).__name__}.load must return an array, a dict of arrays, or None, got {type(data).__name__}"
     )

@@ -144,8 +144,8 @@ class Proxy:
         UnknownIdError
             If the file has no such source.
         """
-        place = self.owner.index[source]
         with self._contents.use() as file:
+            place = self._contents.index[source]
             node = self._contents.node(file, self.name)
             if node is None:
                 return {} if isinstance(self._own, Group) else None

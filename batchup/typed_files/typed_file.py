@@ -281,10 +281,8 @@ class TypedFile:
 
     def sources(self, *features: str) -> NDArray[Any]:
         """Return the ids of the sources that have something of all of some features; all ids if none is named."""
-        with self._contents.use() as file:
-            there = [self._contents.there(file, path.strip("/")) for path in features]
-            names = np.array(self.index.names, object)
-            return names[np.logical_and.reduce([np.ones(len(names), bool), *there])]
+        places = self._contents.places(path.strip("/") for path in features)
+        return np.array(self.index.names, object)[places]
 
     def data_source(
         self, features: Sequence[str] | Mapping[str, str] | None = None, by: str = "id", **keywords: Any
