@@ -43,11 +43,8 @@ class Chunks(Protocol):
     def between(self, start: int, stop: int) -> NDArray[Any]:
         """Return the rows from `start` to `stop`."""
 
-    def chunk(self, number: int) -> NDArray[Any]:
-        """Return the rows of a chunk, all of them that there are; nobody writes into them."""
-
-    def expect(self, numbers: NDArray[np.intp]) -> None:
-        """Take note that these chunks will be read now; never wait."""
+    def read(self, numbers: list[int]) -> Iterator[NDArray[Any]]:
+        """Yield the rows of chunks, in this order, all of them that there are; nobody writes into them."""
 
 
 class ChunkedColumn:
@@ -88,8 +85,13 @@ class ChunkedColumn:
             indices = np.arange(indices.start, indices.stop, dtype=np.intp)
         if out is None:
             out = np.empty((len(indices), *self.sample_shape), self.dtype)
-        for number, places in self._by_chunk(indices):
-            self._put(self._chunk(number), indices[places] - number * self._chunks.rows, out, places)
+        order = np.argsort(indices, kind="stable")
+        owners = indices[order] // self._chunks.rows
+        bounds = [*np.flatnonzero(np.diff(owners, prepend=-1)).tolist(), len(order)]
+        needed = dict(zip(owners[bounds[:-1]].tolist(), pairwise(bounds), strict=True))
+        for number, chunk in self._read(list(needed)):
+            places = order[slice(*needed[number])]
+            self._put(chunk, indices[places] - number * self._chunks.rows, out, places)
         return out
 
     def view(self, indices: slice) -> NDArray[Any]:
@@ -98,18 +100,19 @@ class ChunkedColumn:
     def expect(self, indices: Indices) -> bool:
         return False
 
-    def _by_chunk(self, indices: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-        """Yield each chunk that is needed, and the places of its rows; those that are kept, before they have to go."""
-        order = np.argsort(indices, kind="stable")
-        owners = indices[order] // self._chunks.rows
-        bounds = [*np.flatnonzero(np.diff(owners, prepend=-1)).tolist(), len(order)]
-        needed = dict(zip(owners[bounds[:-1]].tolist(), pairwise(bounds), strict=True))
-        kept = self._kept.among(needed)
-        missing = [number for number in needed if number not in kept]
-        self._chunks.expect(np.array(missing, np.intp))
-        for number in (*kept, *missing):
-            first, last = needed[number]
-            yield number, order[first:last]
+    def _read(self, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield chunks with their numbers; those that are kept come first, before they have to go."""
+        missing = []
+        for number in numbers:
+            chunk = self._kept.get(number)
+            if chunk is None:
+                missing.append(number)
+            else:
+                yield number, chunk
+        for number, chunk in zip(missing, self._chunks.read(missing), strict=True):
+            if self._keeps:
+                self._kept.put(number, chunk)
+            yield number, chunk
 
     def _put(self, chunk: NDArray[Any], rows: NDArray[np.intp], out: NDArray[Any], places: NDArray[np.intp]) -> None:
         if self._row_bytes < LOOPED:
@@ -117,15 +120,6 @@ class ChunkedColumn:
             return
         for place, row in zip(places.tolist(), rows.tolist(), strict=True):
             out[place] = chunk[row]
-
-    def _chunk(self, number: int) -> NDArray[Any]:
-        """Return the rows of a chunk, which may be kept."""
-        rows = self._kept.get(number)
-        if rows is None:
-            rows = self._chunks.chunk(number)
-            if self._keeps:
-                self._kept.put(number, rows)
-        return rows
 
 
 class Kept:
@@ -142,11 +136,6 @@ class Kept:
         self._chunks: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-
-    def among(self, numbers: dict[int, Any]) -> set[int]:
-        """Return which of some chunks are here."""
-        with self._lock:
-            return self._chunks.keys() & numbers.keys()
 
     def get(self, number: int) -> NDArray[Any] | None:
         """Return a chunk, None if it is not here."""

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchup._extras import required
 from batchup.columns.abstract import Column
@@ -16,6 +15,7 @@ from batchup.columns.files import OpenFile
 from batchup.columns.hdf5_chunks import ChunkLayout, ChunkTable, RawChunks
 from batchup.columns.hdf5_filters import Filters
 from batchup.columns.records import RecordColumn
+from batchup.columns.sliced import SlicedChunks
 from batchup.columns.storage import MappedStorage
 from batchup.errors import FileFormatError, InvalidTypeError
 
@@ -43,7 +43,7 @@ def dataset_column(dataset: Any) -> Column:
         table = ChunkTable.of(dataset)
         if table is not None and _is_right(table, dataset, path):
             return _chunked_column(dataset, table, path)
-    return ChunkedColumn(DatasetChunks(dataset))
+    return ChunkedColumn(_read_by_h5py(dataset))
 
 
 def _chunked_column(dataset: Any, table: ChunkTable, path: str) -> Column:
@@ -55,9 +55,9 @@ def _chunked_column(dataset: Any, table: ChunkTable, path: str) -> Column:
             storage = MappedStorage(OpenFile(path), path, layout.end)
             return RecordColumn(storage, layout, dataset.dtype, dataset.shape[1:], (_column_again, reduced(dataset)[1]))
     if not hasattr(os, "pread"):
-        return ChunkedColumn(DatasetChunks(dataset))
+        return ChunkedColumn(_read_by_h5py(dataset))
     name = f"dataset {dataset.name} of {path}"
-    chunks = RawChunks(DatasetChunks(dataset), dataset.fillvalue, table, filters, OpenFile(path), name)
+    chunks = RawChunks(_read_by_h5py(dataset), dataset.fillvalue, table, filters, OpenFile(path), name)
     return ChunkedColumn(chunks)
 
 
@@ -95,46 +95,11 @@ def _is_right(table: ChunkTable, dataset: Any, path: str) -> bool:
         return bool(file.read(size) == dataset.id.read_direct_chunk(table.offset(band, part))[1])
 
 
-class DatasetChunks:
-    """The chunks of a dataset as h5py reads them. A process that was forked off opens the file for itself.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        The dataset.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        self._process = os.getpid()
-        self._reduced = reduced(dataset) if _can_be_reopened(dataset) else None
-        self.dtype: np.dtype[Any] = dataset.dtype
-        self.rows: int = 1 if dataset.chunks is None else dataset.chunks[0]
-        self.constant: bool = dataset.file.mode == "r" and not dataset.file.swmr_mode
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of rows, and shape of one."""
-        shape: tuple[int, ...] = self._opened().shape
-        return shape
-
-    def between(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the rows from `start` to `stop`."""
-        rows: NDArray[Any] = self._opened()[start:stop]
-        return rows
-
-    def chunk(self, number: int) -> NDArray[Any]:
-        """Return the rows of a chunk."""
-        return self.between(number * self.rows, (number + 1) * self.rows)
-
-    def expect(self, numbers: NDArray[np.intp]) -> None:
-        """Do nothing: HDF5 reads when it is asked to."""
-
-    def _opened(self) -> Any:
-        if self._process != os.getpid():
-            function, arguments = self._reduced or reduced(self._dataset)
-            self._dataset, self._process = function(*arguments), os.getpid()
-        return self._dataset
+def _read_by_h5py(dataset: Any) -> SlicedChunks:
+    """Return the chunks of a dataset as h5py reads them."""
+    rows = 1 if dataset.chunks is None else dataset.chunks[0]
+    constant = dataset.file.mode == "r" and not dataset.file.swmr_mode
+    return SlicedChunks(dataset, rows, constant, reduced)
 
 
 def reduced(dataset: Any) -> tuple[Any, tuple[Any, ...]]:

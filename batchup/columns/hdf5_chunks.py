@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup.columns.chunked import Chunks
 from batchup.columns.files import OpenFile
 from batchup.columns.hdf5_filters import Filters
 from batchup.columns.readahead import Place, Readahead
@@ -146,7 +147,9 @@ class RawChunks:
 
     constant = True
 
-    def __init__(self, dataset: Any, fill: Any, table: ChunkTable, filters: Filters, file: OpenFile, name: str) -> None:
+    def __init__(
+        self, dataset: Chunks, fill: Any, table: ChunkTable, filters: Filters, file: OpenFile, name: str
+    ) -> None:
         self._dataset = dataset
         self._fill = fill
         self._table = table
@@ -156,27 +159,35 @@ class RawChunks:
         self._end = os.fstat(file.fileno()).st_size
         self._readahead = Readahead(file)
         self.rows = table.rows
-        self.dtype: np.dtype[Any] = dataset.dtype
-        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype = dataset.dtype
+        self.shape = dataset.shape
         self._chunk_bytes = math.prod(table.shape) * self.dtype.itemsize
 
     def between(self, start: int, stop: int) -> NDArray[Any]:
         """Return the rows from `start` to `stop`."""
-        rows: NDArray[Any] = self._dataset.between(start, stop)
-        return rows
+        return self._dataset.between(start, stop)
 
-    def chunk(self, number: int) -> NDArray[Any]:
-        """Return the rows of a band of chunks.
+    def read(self, numbers: list[int]) -> Iterator[NDArray[Any]]:
+        """Yield the rows of bands of chunks.
 
         Raises
         ------
         FileFormatError
             If they are damaged.
         """
+        self._ask_for(numbers)
+        return map(self._band, numbers)
+
+    def _ask_for(self, numbers: list[int]) -> None:
+        """Have the chunks fetched that are not in memory."""
+        starts, sizes = self._table.starts[numbers].reshape(-1), self._table.sizes[numbers]
+        if sizes.size:
+            self._readahead.expect(starts[starts >= 0], int(sizes.max()))
+
+    def _band(self, number: int) -> NDArray[Any]:
         parts = list(self._table.band(number))
         if not all(stored.start < 0 or self._filters.can_undo(stored.skipped) for _, stored in parts):
-            rows: NDArray[Any] = self._dataset.chunk(number)
-            return rows
+            return next(self._dataset.read([number]))
         shape = (min(self.rows, self.shape[0] - number * self.rows), *self.shape[1:])
         if len(parts) == 1:
             return cut_to(self._part(number, parts[0][1]), shape)
@@ -186,12 +197,6 @@ class RawChunks:
             target = whole[index]
             target[...] = cut_to(self._part(number, stored), target.shape)
         return whole
-
-    def expect(self, numbers: NDArray[np.intp]) -> None:
-        """Have the chunks fetched that are not in memory."""
-        starts, sizes = self._table.starts[numbers].reshape(-1), self._table.sizes[numbers]
-        if sizes.size:
-            self._readahead.expect(starts[starts >= 0], int(sizes.max()))
 
     def _part(self, number: int, stored: Stored) -> NDArray[Any]:
         """Return one chunk."""
