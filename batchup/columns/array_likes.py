@@ -15,6 +15,7 @@ from batchup.columns.arrays import array_column
 from batchup.columns.datasets import dataset_column, is_dataset
 from batchup.columns.rectangles import RectangleColumn
 from batchup.columns.sequence_column import SequenceColumn
+from batchup.columns.stores import is_tables, is_zarr, tables_column, zarr_column
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 
 
@@ -189,6 +190,10 @@ def as_column(data: Any) -> Column:
         return LaidOutColumn(data)
     if is_dataset(data):
         return dataset_column(data)
+    if is_zarr(data):
+        return zarr_column(data)
+    if is_tables(data):
+        return tables_column(data)
     if callable(getattr(data, "gather", None)) and not _gathers_otherwise(data):
         return GatherColumn(data)
     if isinstance(data, list):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from batchup.columns.datasets import is_dataset, reduced
 from batchup.columns.files import array_in, extent, region_of
+from batchup.columns.stores import is_tables, tables_reduced
 from batchup.data_source import ArrayDataSource
 from batchup.errors import InvalidTypeError, MissingExtraError
 from batchup.sampling import StandardSampler
@@ -106,6 +107,8 @@ class SourcePickler(Pickler):
             return _from_snapshot, (place, value.shape, strides, value.dtype, value.flags.writeable)
         if is_dataset(value):
             return reduced(value)
+        if is_tables(value):
+            return tables_reduced(value)
         if isinstance(value, io.TextIOBase):  # cloudpickle would send all that the file holds
             raise InvalidTypeError("an open file stays in the process that opened it; open it when it is first read")
         if id(value) in self._samplers:
