@@ -67,12 +67,17 @@ class ChunkedColumn:
         self._kept = Kept(KEPT)
         self._keeps = chunks.constant and chunks.rows > 1
         self._row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
-        self.window = self._window(-(-length // chunks.rows))
+        self.window = window_for(length, chunks.rows, self._row_bytes) if self._keeps and self.takes_out else 0
 
-    def _window(self, chunks: int) -> int:
-        """Return for how many bytes of samples to read at once: none, unless most chunks then serve several rows."""
-        pays = self._keeps and self.takes_out and 0 < chunks * self._row_bytes <= WINDOW
-        return WINDOW if pays else 0
+    @property
+    def chunk_rows(self) -> int:
+        """Rows in a chunk."""
+        return self._chunks.rows
+
+    @property
+    def constant(self) -> bool:
+        """Whether nobody can write to the dataset."""
+        return self._chunks.constant
 
     def __len__(self) -> int:
         return self._chunks.shape[0]
@@ -120,6 +125,16 @@ class ChunkedColumn:
             return
         for place, row in zip(places.tolist(), rows.tolist(), strict=True):
             out[place] = chunk[row]
+
+
+def window_for(length: int, rows: int, row_bytes: int) -> int:
+    """Return how many bytes of random rows to read at once: none, unless there are as many rows in them as chunks.
+
+    >>> window_for(256_000, 163, 800), window_for(2**40, 163, 800)
+    (67108864, 0)
+    """
+    chunks = -(-length // rows)
+    return WINDOW if 0 < chunks * row_bytes <= WINDOW else 0
 
 
 class Kept:
