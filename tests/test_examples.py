@@ -13,7 +13,8 @@ import pytest
 from batchup.sequences import FileRecordReader, Vocabulary
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-ELSEWHERE = {"digits", "reference_text", "sequences_with_torch"}  # a link to the demo, what others import, frameworks/
+# a link to the demo, what others import, and those that are in frameworks/
+ELSEWHERE = {"digits", "reference_text", "sequences_with_torch", "typed_dataset_and_logs"}
 
 
 def run(name: str, *arguments: str, cwd: Path) -> str:
