@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.typed_files import layout
+from batchup.typed_files.appending import Appender, Entry
 from batchup.typed_files.feature import Feature, ds_kwargs
 from batchup.typed_files.handle import Handle
 from batchup.typed_files.known import Index, Regions, as_id
-from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, Entry, Rows, h5py
+from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, Rows, h5py
 
 Bounds = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 
@@ -61,8 +62,7 @@ class Contents:
 
     def place(self, source: Any) -> int | None:
         """Return the place of a source; None if the file does not have it."""
-        index = self.index
-        return index[source] if as_id(source) in index else None
+        return self.index.find(as_id(source))
 
     def object(self, file: Any, path: str) -> Any:
         """Return a group or dataset; None if it is not there.
@@ -164,7 +164,9 @@ class Contents:
     def append(self, entries: Sequence[Entry], schema: Mapping[str, Feature]) -> None:
         """Append the arrays of sources that do not have them yet."""
         with self.use(writing=True) as file:
-            added = layout.append(file, entries, self._known, lambda path: ds_kwargs(schema, path))
+            appender = Appender(file, lambda path: ds_kwargs(schema, path))
+            fitted = [(source, appender.fitted(source, arrays)) for source, arrays in entries]
+            added = appender.append(fitted, self._known.find, len(self._known.names))
             self._known.refresh(file)
             for path, regions in added.items():
                 known = self._regions.setdefault(path, Regions())

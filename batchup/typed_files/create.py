@@ -7,13 +7,15 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from batchup._unfinished import Unfinished
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.typed_files import layout
+from batchup.typed_files.appending import Appender, Entry
 from batchup.typed_files.feature import Feature, Group, checked_schema, ds_kwargs, leaves
 from batchup.typed_files.journal import Journal
 from batchup.typed_files.known import as_id
-from batchup.typed_files.layout import Entry
 from batchup.typed_files.typed_file import write_attributes
 from batchup.typed_files.workers import Results, loaded_by
 
@@ -91,27 +93,42 @@ class Creation:
 
     def _write(self, file: Any, schema: Mapping[str, Feature], journal: Journal) -> None:
         positions = {source: place for place, source in enumerate(layout.ids(file))}
+        appender = Appender(file, lambda path: ds_kwargs(schema, path))
         journal.begin(schema)
-        with contextlib.closing(self._results(schema, journal)) as results:
+        with contextlib.closing(self._results(schema, journal, appender)) as results:
             for entries in _together(results):
-                layout.append(file, entries, positions, lambda path: ds_kwargs(schema, path))
+                appender.append(entries, positions.get, len(positions))
                 positions.update({source: len(positions) + i for i, (source, _) in enumerate(entries)})
         write_attributes(file, schema)
 
-    def _results(self, schema: Mapping[str, Feature], journal: Journal) -> Generator[Entry, None, None]:
+    def _results(
+        self, schema: Mapping[str, Feature], journal: Journal, appender: Appender
+    ) -> Generator[Entry, None, None]:
         """Yield the sources in order, with what was loaded from them, now or earlier."""
         missing = [source for source in self._sources if source not in journal]
         results: Results = loaded_by(*self._workers, schema, missing, self._skips)
         with contextlib.closing(results), self._bar() as bar:
             for source in self._sources:
-                arrays = journal.get(source) if source in journal else self._next(results)
-                if isinstance(arrays, str):
-                    self._skipped[source] = arrays
-                else:
-                    journal.put(source, arrays)
+                loaded = journal.get(source) if source in journal else self._next(results)
+                arrays = self._fitted(source, loaded, appender)
+                if arrays is not None:
+                    journal.put(source, loaded)
                     if arrays:
                         yield source, arrays
                 bar.update()
+
+    def _fitted(self, source: str, loaded: Any, appender: Appender) -> dict[str, NDArray[Any]] | None:
+        """Return what was loaded as it is stored; None if it is skipped."""
+        if isinstance(loaded, str):
+            self._skipped[source] = loaded
+            return None
+        try:
+            return appender.fitted(source, loaded)
+        except (InvalidTypeError, InvalidValueError) as error:
+            if not self._skips:
+                raise
+            self._skipped[source] = f"{type(error).__name__}: {error}"
+            return None
 
     def _next(self, results: Results) -> Any:
         try:

@@ -57,6 +57,10 @@ class Index(Mapping[str, int]):
         except KeyError:
             raise UnknownIdError(f"{self._filename} has no source {source!r}{_hint(source, self.names)}") from None
 
+    def find(self, source: str) -> int | None:
+        """Return the place of a source; None if it is not there."""
+        return self._places.get(source)
+
     def __contains__(self, source: object) -> bool:
         return source in self._places
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from batchup.errors import InvalidTypeError
+from batchup.typed_files.arrays import as_array
 from batchup.typed_files.feature import Feature, Group
-from batchup.typed_files.layout import as_array
 
 
 def loaded(source: str, schema: Mapping[str, Feature]) -> dict[str, Any]:

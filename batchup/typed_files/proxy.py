@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from batchup._indices import check_range, checked_indices
 from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.typed_files.arrays import as_array, converted, flattened
 from batchup.typed_files.attributes import Attributes, Refs
 from batchup.typed_files.contents import children, is_dataset
 from batchup.typed_files.feature import Group, as_stored, feature_at
 from batchup.typed_files.known import as_id
-from batchup.typed_files.layout import SCALAR, Rows, as_array, converted, flattened, h5py, rows_of
+from batchup.typed_files.layout import SCALAR, Rows, h5py, rows_of
 
 if TYPE_CHECKING:
     from batchup.data_source import ArrayDataSource

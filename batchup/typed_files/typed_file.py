@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.typed_files import layout
+from batchup.typed_files.arrays import flattened
 from batchup.typed_files.attributes import Attributes, write_attribute
 from batchup.typed_files.contents import Contents, is_dataset
 from batchup.typed_files.feature import Feature, as_stored, checked_schema, class_schema, feature_at, leaves
 from batchup.typed_files.handle import Handle
 from batchup.typed_files.known import Index, as_id
-from batchup.typed_files.layout import SOURCES, flattened
+from batchup.typed_files.layout import SOURCES
 from batchup.typed_files.proxy import Proxy
 from batchup.typed_files.safety import backed_up
 

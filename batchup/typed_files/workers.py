@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.errors import InvalidValueError
+from batchup.typed_files.arrays import flattened
 from batchup.typed_files.feature import Feature
-from batchup.typed_files.layout import flattened
 from batchup.typed_files.loading import loaded
 from batchup.work_pool import AbstractWorkerPool, WorkerProcessPool, WorkerThreadPool
 
