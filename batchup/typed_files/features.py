@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -127,6 +128,9 @@ class Sound(Feature):
         return figure
 
 
+_filters = threading.Lock()  # those of warnings are the same in all threads
+
+
 def read_wav(source: str) -> tuple[int, NDArray[Any]]:
     """Return the sample rate in Hz of a wav file, and its frames.
 
@@ -139,11 +143,14 @@ def read_wav(source: str) -> tuple[int, NDArray[Any]]:
 
     from scipy.io import wavfile
 
-    with warnings.catch_warnings():
+    with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks of other programs
+        warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
         try:
             rate, frames = wavfile.read(source)
-        except (ValueError, EOFError) as error:
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # SciPy raises many kinds
             raise FileFormatError(f"{source} is no wav file, or damaged: {error}") from error
     return int(rate), frames
 
