@@ -44,13 +44,17 @@ class Getter:
         """Return many samples, stacked if they are equally large."""
         if type(self).__call__ is not Getter.__call__:
             return together([self(data, int(item)) for item in items])
-        return self._rows(data).gather(items)
+        return self.column(data).gather(items)
 
-    def _rows(self, data: Any) -> Any:
-        """Return the rows of a feature, or an array, as a column that is made once."""
+    def column(self, data: Any) -> Any:
+        """Return the column that samples are read from; it is made once in a process, and handed on when that forks."""
         if getattr(self, "_column", None) is None:
-            self._column = columns_of(data.owner, [data.name], "row")[0] if isinstance(data, Proxy) else _Plain(data)
+            self._column = self._made(data)
         return self._column
+
+    def _made(self, data: Any) -> Any:
+        """Return the rows of a feature, or of an array."""
+        return columns_of(data.owner, [data.name], "row")[0] if isinstance(data, Proxy) else _Plain(data)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_column"}
@@ -71,10 +75,11 @@ class GetId(Getter):
     def gathered(self, data: Any, items: NDArray[np.intp]) -> Any:
         if type(self).__call__ is not GetId.__call__:
             return super().gathered(data, items)
-        if getattr(self, "_column", None) is None:
-            self._column = by_id(data, data.owner._contents.places([data.name]))
-        samples = self._column.gather(items)
+        samples = self.column(data).gather(items)
         return samples if isinstance(samples, np.ndarray) else together(list(samples))
+
+    def _made(self, data: Any) -> Any:
+        return by_id(data, data.owner._contents.places([data.name]))
 
 
 @dataclass
@@ -121,7 +126,7 @@ class AsSlice(Getter):
             return together([self(data, int(item)) for item in items])
         starts = items * self.downsampling + self.shift + self.later
         rows = np.ascontiguousarray((starts[:, None] + np.arange(self.length)).reshape(-1), np.intp)
-        found = self._rows(data).gather(rows)
+        found = self.column(data).gather(rows)
         return found.reshape(len(items), self.length, *found.shape[1:])
 
     def shift_and_length_to_samples(self, frame_length: int, hop_length: int, center: bool = False) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import check_range, checked_indices
+from batchup.columns import ChunkAdvice, chunk_advice
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.typed_files.arrays import as_array, converted, flattened
 from batchup.typed_files.attributes import Attributes, Refs
@@ -263,6 +264,11 @@ class Proxy:
         from batchup.typed_files.columns import columns_of
 
         return columns_of(self.owner, [self.name], by)[0]
+
+    def chunk_advice(self, batch_size: int = 64) -> ChunkAdvice | None:
+        """Return what is wrong with the chunks of the feature for random access; see `batchup.columns.chunk_advice`."""
+        with self._contents.use() as file:
+            return chunk_advice(self._contents.dataset(file, self.name), batch_size)
 
     def data_source(self, by: str = "id", **keywords: Any) -> ArrayDataSource:
         """Return a data source with this feature as its only column; see `TypedFile.data_source`."""

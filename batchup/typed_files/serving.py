@@ -88,6 +88,7 @@ class Input:
         if isinstance(made.getter, AsSlice):
             made.getter.later = max(later, made.getter.later)
         made.getter.n = made.getter.count(made.data)
+        made.getter.column(made.data)
         return made
 
     def _transformed(self, samples: list[Any]) -> list[Any]:
