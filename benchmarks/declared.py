@@ -58,6 +58,11 @@ class Work:
         return self.kind in FROM_FILES
 
     @property
+    def compressed(self) -> bool:
+        """Whether some read what is compressed, in windows of many batches: epochs are run to their end then."""
+        return self.kind == "file_hdf5"
+
+    @property
     def cold(self) -> bool:
         """Whether the files are put out of the page cache before each turn, so that it cannot last beyond an epoch."""
         return self.kind == "file_cold"
@@ -70,7 +75,7 @@ class Work:
     @property
     def longest_epoch(self) -> int:
         """How many slices an epoch may last that is run to its end: a permutation is to be charged to all of it."""
-        return 200 if self.kind == "order" else 16
+        return {"order": 200, "file_hdf5": 40}.get(self.kind, 16)
 
     def full_batches(self, taken: int) -> float:
         """`taken` batches in units of full ones: the last batch of an epoch is short."""

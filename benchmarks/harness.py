@@ -12,7 +12,7 @@ from typing import Any
 
 from crew import Crew, Worker, WorkerError
 from declared import Bench, Case, Work
-from environments import ENVIRONMENTS, SLICE_COLD, SLICE_PEERS, slice_seconds
+from environments import ENVIRONMENTS, OURS, SLICE_COLD, SLICE_PEERS, slice_seconds
 from machine import describe
 from quiet import Quiet
 from records import BenchRecord, CaseRecord, Entry, Shot, Slice
@@ -75,7 +75,8 @@ def set_pace(seconds: float, warm_up: Slice, work: Work) -> Pace:
     What workers do ahead is run to the end of an epoch: nothing made ahead is then left over, or owed. So is an
     epoch whose beginning (a permutation, a buffer to fill) is more than a twentieth of a slice, so that the
     beginning is charged once per epoch as in training, unless that would last 16 slices; and so is what is read
-    from files, with the same exception: the first pass over a mapped file costs more than the next.
+    from files, with the same exception: the first pass over a mapped file costs more than the next. It is 40 slices
+    where windows of batches are read at once, which begin small.
     """
     first = warm_up["first"]
     more = warm_up["batches"] - 1
@@ -94,7 +95,7 @@ def first_pace(name: str, work: Work) -> Pace:
     if work.cold:
         return Pace(SLICE_COLD, once=True)
     if work.by_workers or work.from_files:
-        return Pace(SLICE_PEERS, whole=work.by_workers)
+        return Pace(SLICE_PEERS, whole=work.by_workers or (work.compressed and name.startswith(OURS)))
     return Pace(slice_seconds(name))
 
 

@@ -11,7 +11,8 @@ from declared import Work
 from files import RowFiles
 
 CHUNK = 128 * 1024  # bytes
-LAYOUTS = ("contiguous", "chunks", "gzip")
+COMPRESSED = ("gzip", "lzf")
+LAYOUTS = ("contiguous", "chunks", *COMPRESSED)
 
 
 def file_of(work: Work, files: RowFiles, layout: str) -> Any:
@@ -25,8 +26,8 @@ def _write(path: str, work: Work, pieces: Iterator[Any], layout: str) -> None:
     options: dict[str, Any] = {}
     if layout != "contiguous":
         options["chunks"] = (max(1, CHUNK // work.row_bytes), *work.shape)
-    if layout == "gzip":
-        options["compression"] = "gzip"
+    if layout in COMPRESSED:
+        options["compression"] = layout
     with h5py.File(path, "w") as file:
         rows = file.create_dataset("rows", (work.rows, *work.shape), work.dtype, **options)
         labels = file.create_dataset("labels", (work.rows,), np.int64)

@@ -34,11 +34,13 @@ def make_rows(work: Work) -> Array:
 
 
 def rows_between(work: Work, start: int, stop: int) -> Array:
-    """Make some of these rows; `start` is a multiple of 64."""
+    """Make some of these rows; `start` is a multiple of 64. If they will be compressed, half of each is zeros."""
     rows = np.empty((stop - start, *work.shape), work.dtype)
     noise = noise_like(np.empty((NOISES, *work.shape), work.dtype))
     for begin in range(0, len(rows), NOISES):
         rows[begin : begin + NOISES] = noise[: len(rows) - begin]
+    if work.compressed:
+        rows.reshape(len(rows), -1)[:, rows[0].size // 2 :] = 0
     stamps(rows)[:] = np.arange(start, stop, dtype="<u4").view(np.uint8).reshape(-1, STAMP)
     return rows
 
