@@ -30,6 +30,7 @@ def test_without_h5py(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.delattr(SlicedChunks, "between")
         indices = np.random.default_rng(1).permutation(ROWS)
         np.testing.assert_array_equal(column.gather(indices), rows()[indices])
+        np.testing.assert_array_equal(column.gather(slice(3, 90)), rows()[3:90])
 
 
 FILTERS = st.fixed_dictionaries(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from array import array
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -48,17 +49,15 @@ class ChunkTable:
         were not applied.
     """
 
-    def __init__(self, dataset: Any, found: list[tuple[Any, ...]]) -> None:
+    def __init__(self, dataset: Any, found: NDArray[np.int64]) -> None:
         self.shape: tuple[int, ...] = dataset.chunks
         self.rows = self.shape[0]
         grid = [-(-extent // side) for extent, side in zip(dataset.shape, self.shape, strict=True)]
         self._grid = tuple(grid[1:])
         table = np.tile(np.array([-1, 0, 0], np.int64), (math.prod(grid), 1))
-        if found:
-            offsets = np.array([offset for offset, *_ in found], np.int64)
-            inside = (offsets < dataset.shape).all(1)  # those that were cut off may still be there
-            numbers = np.ravel_multi_index(tuple((offsets[inside] // self.shape).T), grid)
-            table[numbers] = np.array([where for _, *where in found], np.int64)[inside]
+        offsets, stored = found[:, :-3], found[:, -3:]
+        inside = (offsets < dataset.shape).all(1)  # those that were cut off may still be there
+        table[np.ravel_multi_index(tuple((offsets[inside] // self.shape).T), grid)] = stored[inside]
         self.starts, self.sizes, self.skipped = table.reshape(grid[0], math.prod(self._grid), 3).transpose(2, 0, 1)
 
     @classmethod
@@ -69,12 +68,13 @@ class ChunkTable:
         """
         if dataset.chunks is None or not hasattr(dataset.id, "chunk_iter"):
             return None
-        found: list[tuple[Any, ...]] = []
+        numbers = array("q")  # of millions of chunks, it may be
 
         def note(chunk: Any) -> None:
-            found.append((chunk.chunk_offset, chunk.byte_offset, chunk.size, chunk.filter_mask))
+            numbers.extend((*chunk.chunk_offset, chunk.byte_offset, chunk.size, chunk.filter_mask))
 
         dataset.id.chunk_iter(note)
+        found = np.array(numbers, np.int64).reshape(-1, len(dataset.shape) + 3)
         chunks = math.prod(-(-extent // side) for extent, side in zip(dataset.shape, dataset.chunks, strict=True))
         return cls(dataset, found) if chunks <= max(SPARSE * len(found), FEW) else None
 
@@ -165,7 +165,11 @@ class RawChunks:
 
     def between(self, start: int, stop: int) -> NDArray[Any]:
         """Return the rows from `start` to `stop`."""
-        return self._dataset.between(start, stop)
+        first, behind = start // self.rows, -(-stop // self.rows)
+        if start >= stop:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        rows = np.concatenate(list(self.read(list(range(first, behind)))))
+        return rows[start - first * self.rows : stop - first * self.rows]
 
     def read(self, numbers: list[int]) -> Iterator[NDArray[Any]]:
         """Yield the rows of bands of chunks.
