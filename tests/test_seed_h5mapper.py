@@ -11,7 +11,7 @@ import pytest
 
 from batchup import typed_files as h5m
 
-from .typed import image_folder
+from .images import image_folder
 
 PAGE = (Path(__file__).parent / "data" / "h5mapper_0_3_examples.md").read_text()
 BLOCKS = re.findall(r"```py3\n(.*?)```", PAGE, re.DOTALL)

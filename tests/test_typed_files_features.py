@@ -14,7 +14,7 @@ from PIL import Image
 from batchup import typed_files as h5m
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 
-from .typed import image_folder
+from .images import image_folder
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,8 +104,9 @@ class Appender:
             for path, array in arrays.items():
                 by_path.setdefault(path, {})[place] = array
         total = count + len(new)
-        regions = {path: self._extend(path, arrays, total) for path, arrays in by_path.items()}
         keys = feature_keys(self._file)
+        _drop_references(self._file, {*keys, *by_path}, count)
+        regions = {path: self._extend(path, arrays, total) for path, arrays in by_path.items()}
         append_texts(self._file, KEYS, [path for path in by_path if path not in keys])
         append_texts(self._file, IDS, new)
         if new:
@@ -117,6 +118,10 @@ class Appender:
         if path in self._kinds:
             return self._kinds[path]
         name = f"{path}/{ARRAYS}"
+        parts = path.split("/")
+        for above in ("/".join(parts[:end]) for end in range(1, len(parts))):
+            if f"{above}/{ARRAYS}" in self._file:
+                raise InvalidValueError(f"{above} of {self._file.filename} is no group: pass an array")
         if path in self._file and name not in self._file and len(self._file[path]):
             raise InvalidValueError(f"{path} of {self._file.filename} is a group: pass a dict with its features")
         if name not in self._file:
@@ -197,6 +202,14 @@ def _refer(file: Any, path: str, dataset: Any, regions: Mapping[int, Rows], coun
     for place, reference in references(dataset, regions).items():
         made[place - first] = reference
     refs[first:last] = made
+
+
+def _drop_references(file: Any, paths: Iterable[str], count: int) -> None:
+    """Forget references that no id has: a writer that was cut off may have left them."""
+    for path in paths:
+        refs = file.get(f"{path}/{REFS}")
+        if refs is not None and len(refs) > count:
+            refs.resize(count, axis=0)
 
 
 def _refer_to_nothing(file: Any, paths: Sequence[str], count: int) -> None:

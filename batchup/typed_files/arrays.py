@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, h5py
+from batchup.typed_files.layout import checked_name, h5py
 
 
 def as_array(data: Any, what: str) -> NDArray[Any]:
@@ -41,8 +41,7 @@ def flattened(data: Any, path: str) -> dict[str, NDArray[Any]]:
         return {path: as_array(data, path)}
     found = {}
     for name, part in data.items():
-        if not isinstance(name, str) or not name or "\0" in name or name in (ARRAYS, REFS, SOURCES):
-            raise InvalidTypeError(f"{path or 'the data'}: HDF5 cannot have anything called {name!r}")
+        checked_name(name)
         found.update(flattened(part, f"{path}/{name}".lstrip("/")))
     return found
 
@@ -51,6 +50,8 @@ def converted(array: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[A
     """Return an array in a dtype; an error if its values would not survive that."""
     if array.dtype == dtype:
         return array
+    if array.dtype.hasobject != dtype.hasobject:
+        raise InvalidTypeError(f"{what} is of {array.dtype}, which does not fit: texts and numbers do not mix")
     if not np.can_cast(array.dtype, dtype, "same_kind") and not _fits(array, dtype):
         raise InvalidTypeError(f"{what} is of {array.dtype}, which does not fit the {dtype} of the dataset: convert it")
     if dtype.kind in "iu" and not _fits(array, dtype):

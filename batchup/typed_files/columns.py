@@ -38,7 +38,7 @@ def columns_of(file: TypedFile, paths: Sequence[str], by: str) -> list[Any]:
     proxies = [file.get_proxy(path) for path in paths]
     if by == "row":
         return [_until_written(proxy, lambda rows: rows) for proxy in proxies]
-    places = file._contents.places(paths)
+    places = file._contents.places([proxy.name for proxy in proxies])
     return [by_id(proxy, places) for proxy in proxies]
 
 

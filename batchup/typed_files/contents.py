@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.typed_files import layout
-from batchup.typed_files.appending import Appender, Entry
+from batchup.typed_files.appending import Appender, Arrays, Entry
+from batchup.typed_files.arrays import converted
 from batchup.typed_files.feature import Feature, ds_kwargs
 from batchup.typed_files.handle import Handle
-from batchup.typed_files.known import Index, Regions, as_id
-from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, Rows, h5py
+from batchup.typed_files.known import Index, Regions
+from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, Rows, checked_id, h5py
 
 Bounds = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 
@@ -51,7 +52,7 @@ class Contents:
         with self.handle.use(writing) as file:
             if self.handle.generation != self._generation:
                 self._forget()
-                self._known.refresh(file)
+                self._read_ids(file)
             yield file
 
     @property
@@ -60,9 +61,13 @@ class Contents:
         with self.use():
             return self._known
 
+    def _read_ids(self, file: Any) -> None:
+        """Read the ids that are new in a file."""
+        self._known.extend(layout.texts(self.object(file, layout.IDS), file, len(self._known.names)))
+
     def place(self, source: Any) -> int | None:
         """Return the place of a source; None if the file does not have it."""
-        return self.index.find(as_id(source))
+        return self.index.find(checked_id(source))
 
     def object(self, file: Any, path: str) -> Any:
         """Return a group or dataset; None if it is not there.
@@ -122,7 +127,8 @@ class Contents:
     def paths(self) -> list[str]:
         """Return the paths of all features that hold arrays."""
         with self.use() as file:
-            return [path for path in layout.feature_keys(file) if self.object(file, f"{path}/{ARRAYS}") is not None]
+            keys = dict.fromkeys(layout.texts(self.object(file, layout.KEYS), file))
+            return [path for path in keys if self.object(file, f"{path}/{ARRAYS}") is not None]
 
     def rows(self, file: Any, path: str, place: int) -> Rows | None:
         """Return the rows of a feature that belong to a source; None if there are none."""
@@ -164,14 +170,55 @@ class Contents:
     def append(self, entries: Sequence[Entry], schema: Mapping[str, Feature]) -> None:
         """Append the arrays of sources that do not have them yet."""
         with self.use(writing=True) as file:
-            appender = Appender(file, lambda path: ds_kwargs(schema, path))
-            fitted = [(source, appender.fitted(source, arrays)) for source, arrays in entries]
-            added = appender.append(fitted, self._known.find, len(self._known.names))
-            self._known.refresh(file)
-            for path, regions in added.items():
-                known = self._regions.setdefault(path, Regions())
-                for place, rows in regions.items():
-                    known.put(place, rows)
+            appender = self._appender(file, schema)
+            self._append(file, appender, [(source, appender.fitted(source, arrays)) for source, arrays in entries])
+
+    def write(self, source: str, arrays: Arrays, schema: Mapping[str, Feature]) -> None:
+        """Write over the arrays of a source, and append those that it does not have yet; all of them, or none."""
+        with self.use(writing=True) as file:
+            appender, place = self._appender(file, schema), self.place(source)
+            there = {path: None if place is None else self.rows(file, path, place) for path in arrays}
+            new = appender.fitted(source, {path: array for path, array in arrays.items() if there[path] is None})
+            places = [(path, rows) for path, rows in there.items() if rows is not None]
+            old = [(path, rows, self._over(file, path, rows, source, arrays[path])) for path, rows in places]
+            for path, rows, array in old:
+                self.put(file, path, slice(*rows), array)
+            if new:
+                self._append(file, appender, [(source, new)])
+
+    def put(self, file: Any, path: str, item: Any, array: NDArray[Any]) -> None:
+        """Write to some rows of a feature."""
+        dataset = self.dataset(file, path)
+        dataset[item] = converted(array, dataset.dtype, path)
+        if file.swmr_mode:
+            dataset.flush()
+
+    def _over(self, file: Any, path: str, rows: Rows, source: str, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array that is written over another one; an error if it does not fit."""
+        dataset, array = self.dataset(file, path), np.atleast_1d(array)
+        there = (rows[1] - rows[0], *dataset.shape[1:])
+        if array.shape != there:
+            raise InvalidValueError(
+                f"{path} of {source!r} has the shape {there}, got {array.shape}: what is there can only be written "
+                "over; add the new array under another id"
+            )
+        return converted(array, dataset.dtype, f"{path} of {source!r}")
+
+    def _appender(self, file: Any, schema: Mapping[str, Feature]) -> Appender:
+        for path in (layout.SOURCES, layout.IDS, layout.KEYS):
+            self.object(file, path)  # raises if it lies elsewhere
+        return Appender(file, lambda path: ds_kwargs(schema, path))
+
+    def _append(self, file: Any, appender: Appender, entries: Sequence[Entry]) -> None:
+        for path in {path for _, arrays in entries for path in arrays}:
+            self.node(file, path)
+            self.object(file, f"{path}/{REFS}")
+        added = appender.append(entries, self._known.find, len(self._known.names))
+        self._read_ids(file)
+        for path, regions in added.items():
+            known = self._regions.setdefault(path, Regions())
+            for place, rows in regions.items():
+                known.put(place, rows)
 
     def reopened(self) -> None:
         """Forget the datasets, which are about to become others."""
@@ -199,6 +246,8 @@ def _trusted(file: Any, path: str) -> Any:
         if isinstance(link, h5py().ExternalLink):
             raise _not_followed(file, part, f"lies in another file ({link.filename})")
     found = file.get(path)
+    if found is not None and found.file != file:
+        raise _not_followed(file, path, "lies in another file")
     if is_dataset(found) and (found.is_virtual or found.external):
         raise _not_followed(file, path, "reads from other files")
     return found

@@ -15,7 +15,7 @@ from batchup.typed_files import layout
 from batchup.typed_files.appending import Appender, Entry
 from batchup.typed_files.feature import Feature, Group, checked_schema, ds_kwargs, leaves
 from batchup.typed_files.journal import Journal
-from batchup.typed_files.known import as_id
+from batchup.typed_files.layout import checked_id
 from batchup.typed_files.typed_file import write_attributes
 from batchup.typed_files.workers import Results, loaded_by
 
@@ -187,7 +187,7 @@ def checked_sources(sources: Iterable[Any]) -> list[str]:
     """
     if isinstance(sources, (str, bytes, os.PathLike)):
         raise InvalidTypeError(f"sources must be a list, got {sources!r}; FileWalker(regex, folder) finds files")
-    names = [as_id(source) for source in sources]
+    names = [checked_id(source) for source in sources]
     seen: set[str] = set()
     for name in names:
         if name in seen:

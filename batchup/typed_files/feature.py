@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batchup.errors import InvalidTypeError
+from batchup.typed_files.layout import checked_name
 
 if TYPE_CHECKING:
     from batchup.typed_files.typed_file import TypedFile
@@ -164,8 +165,8 @@ def checked_schema(schema: Any) -> dict[str, Feature]:
     for name, feature in schema.items():
         if not isinstance(feature, Feature):
             raise InvalidTypeError(f"{name!r} must be a Feature (Array, Image, Group ...), got {feature!r}")
-        if not isinstance(name, str) or not name or "/" in name or "\0" in name or name in (".", "__src__"):
-            raise InvalidTypeError(f"HDF5 cannot have a feature called {name!r}")
+        if "/" in checked_name(name):
+            raise InvalidTypeError(f"a feature cannot be called {name!r}: Group(...) makes features of features")
         feature.__set_name__(None, name)
     return dict(schema)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,27 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.errors import InvalidTypeError, InvalidValueError, UnknownIdError
-from batchup.typed_files.layout import Rows, ids, rows_of
+from batchup.errors import FileFormatError, UnknownIdError
+from batchup.typed_files.layout import Rows, checked_id, rows_of
 
 UNKNOWN, NONE = -2, -1  # in place of a first row
-
-
-def as_id(source: Any) -> str:
-    """Return the id of a source: a text, or a path as text.
-
-    Raises
-    ------
-    InvalidTypeError
-        If it is something else.
-    """
-    if isinstance(source, os.PathLike):
-        source = os.fspath(source)
-    if not isinstance(source, str):
-        raise InvalidTypeError(f"the id of a source is a str, got {type(source).__name__}")
-    if "\0" in source:
-        raise InvalidValueError(f"HDF5 cannot have the id {source!r}")
-    return source
 
 
 class Index(Mapping[str, int]):
@@ -41,19 +23,23 @@ class Index(Mapping[str, int]):
         self.names: list[str] = []
         self._places: dict[str, int] = {}
 
-    def refresh(self, file: Any) -> None:
-        """Read the ids that are new in a file."""
-        self.extend(ids(file, len(self.names)))
-
     def extend(self, names: Iterable[str]) -> None:
-        """Take note of new ids."""
+        """Take note of new ids.
+
+        Raises
+        ------
+        FileFormatError
+            If one is there twice.
+        """
         for name in names:
-            self._places.setdefault(name, len(self.names))
+            if name in self._places:
+                raise FileFormatError(f"{self._filename} has the id {name!r} twice: it cannot tell which is meant")
+            self._places[name] = len(self.names)
             self.names.append(name)
 
     def __getitem__(self, source: Any) -> int:
         try:
-            return self._places[as_id(source)]
+            return self._places[checked_id(source)]
         except KeyError:
             raise UnknownIdError(f"{self._filename} has no source {source!r}{_hint(source, self.names)}") from None
 

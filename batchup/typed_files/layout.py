@@ -8,6 +8,7 @@ reference, null where a source has no such array.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._extras import required
-from batchup.errors import FileFormatError
+from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 
 ARRAYS, REFS = "__arr__", "__ref__"
 SOURCES = "__src__"
@@ -32,6 +33,46 @@ Entry = tuple[str, Arrays]  # the id of a source, and its arrays
 Rows = tuple[int, int]  # the first row of an array, and the one behind its last
 
 
+def checked_name(name: Any) -> str:
+    """Return the name of a feature, or its path.
+
+    Raises
+    ------
+    InvalidTypeError
+        If HDF5 cannot have it, or it means something else.
+    """
+    if isinstance(name, str) and _is_text(name):
+        parts = name.split("/")
+        if not {"", ".", ARRAYS, REFS, SOURCES} & set(parts) and "\0" not in name:
+            return name
+    raise InvalidTypeError(f"HDF5 cannot have a feature called {name!r}, or it means something else")
+
+
+def checked_id(source: Any) -> str:
+    """Return the id of a source: a text, or a path as text.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If it is something else, or HDF5 cannot have it.
+    """
+    if isinstance(source, os.PathLike):
+        source = os.fspath(source)
+    if not isinstance(source, str):
+        raise InvalidTypeError(f"the id of a source is a str, got {type(source).__name__}")
+    if "\0" in source or not _is_text(source):
+        raise InvalidValueError(f"HDF5 cannot have the id {source!r}")
+    return source
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @cache
 def h5py() -> Any:
     """Return h5py; an error that names the command if it is not installed."""
@@ -40,23 +81,28 @@ def h5py() -> Any:
 
 def feature_keys(file: Any) -> list[str]:
     """Return the paths of the features in a file, as it lists them."""
-    return _texts(file[KEYS]) if KEYS in file else []
+    return list(dict.fromkeys(texts(file.get(KEYS), file)))
 
 
 def ids(file: Any, start: int = 0) -> list[str]:
     """Return the ids of a file from a place on."""
-    if IDS not in file:
+    return texts(file.get(IDS), file, start)
+
+
+def texts(dataset: Any, file: Any, start: int = 0) -> list[str]:
+    """Return what a dataset of texts holds from a place on; nothing if there is none.
+
+    Raises
+    ------
+    FileFormatError
+        If it is something else.
+    """
+    if dataset is None:
         return []
-    texts = file[IDS]
-    if texts.ndim != 1:
-        raise FileFormatError(f"{file.filename} is damaged: its ids have the shape {texts.shape}")
-    return _texts(texts, start)
-
-
-def _texts(dataset: Any, start: int = 0) -> list[str]:
-    return [
-        text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else str(text) for text in dataset[start:]
-    ]
+    if not isinstance(dataset, h5py().Dataset) or dataset.ndim != 1 or not h5py().check_string_dtype(dataset.dtype):
+        raise FileFormatError(f"{file.filename} is damaged: {dataset.name} should be a row of texts, and is {dataset}")
+    found = dataset[start:] if start < len(dataset) else []
+    return [text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else str(text) for text in found]
 
 
 def rows_of(dataset: Any, reference: Any) -> Rows | None:
@@ -69,7 +115,15 @@ def rows_of(dataset: Any, reference: Any) -> Rows | None:
     """
     if not reference:
         return None
-    space = h5py().h5r.get_region(reference, dataset.id)
+    h5r = h5py().h5r
+    try:
+        space, name = h5r.get_region(reference, dataset.id), h5r.get_name(reference, dataset.id)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"{dataset.file.filename}: a reference into {dataset.name} is damaged: {error}"
+        ) from error
+    if name != dataset.name.encode():
+        raise FileFormatError(f"{dataset.file.filename}: a reference into {dataset.name} leads to {name!r}")
     points = space.get_select_npoints()
     if not points:
         return 0, 0
@@ -81,17 +135,17 @@ def rows_of(dataset: Any, reference: Any) -> Rows | None:
     return start, stop
 
 
-def append_texts(file: Any, name: str, texts: Sequence[str]) -> None:
+def append_texts(file: Any, name: str, added: Sequence[str]) -> None:
     """Append texts to a dataset, which is made if it is not there."""
-    if not texts and name in file:
+    if not added and name in file:
         return
     dtype = h5py().string_dtype(encoding="utf-8")
     dataset = file.get(name)
     if dataset is None:
         dataset = file.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(ROWS_OF_REFS,))
     start = len(dataset)
-    dataset.resize(start + len(texts), axis=0)
-    dataset[start:] = np.array([text.encode("utf-8", "surrogateescape") for text in texts], object)
+    dataset.resize(start + len(added), axis=0)
+    dataset[start:] = np.array([text.encode("utf-8", "surrogateescape") for text in added], object)
 
 
 def make_schema(file: Any, paths: Sequence[str]) -> None:

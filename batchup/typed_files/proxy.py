@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from batchup._indices import check_range, checked_indices
 from batchup.columns import ChunkAdvice, chunk_advice
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.typed_files.arrays import as_array, converted, flattened
+from batchup.typed_files.arrays import as_array, flattened
 from batchup.typed_files.attributes import Attributes, Refs
 from batchup.typed_files.contents import children, is_dataset
 from batchup.typed_files.feature import Group, as_stored, feature_at
-from batchup.typed_files.known import as_id
-from batchup.typed_files.layout import SCALAR, Rows, h5py, rows_of
+from batchup.typed_files.layout import SCALAR, Rows, checked_id, h5py, rows_of
 
 if TYPE_CHECKING:
     from batchup.data_source import ArrayDataSource
@@ -136,7 +135,7 @@ class Proxy:
                 if rows is None:
                     raise InvalidValueError(f"{self.name}: the reference is null: there is nothing to write over")
                 item = slice(*rows)
-            self._write(dataset, item, value)
+            self._contents.put(file, self.name, item, as_array(value, self.name))
 
     def get(self, source: Any) -> Any:
         """Return the array of a source; None if it has none. Of a group, a dict of those that there are.
@@ -171,16 +170,7 @@ class Proxy:
         ValueError
             If the shape is another one.
         """
-        arrays = self._flat(data)
-        with self._contents.use(writing=True) as file:
-            place = self._contents.place(source)
-            there = {path: None if place is None else self._contents.rows(file, path, place) for path in arrays}
-            new = {path: array for path, array in arrays.items() if there[path] is None}
-            old = {path: self._fitting(file, path, rows, source, arrays[path]) for path, rows in there.items() if rows}
-            for path, array in old.items():
-                self._write(self._contents.dataset(file, path), slice(*there[path]), array)  # type: ignore[misc]
-            if new:
-                self._contents.append([(as_id(source), new)], self.owner._schema)
+        self._contents.write(checked_id(source), self._flat(data), self.owner._schema)
 
     def add(self, source: Any, data: Any, *, safe: bool = False) -> Proxy:
         """Add what a source has of this feature; the source may be a new one.
@@ -227,8 +217,8 @@ class Proxy:
             rows = self._contents.rows(file, self.name, self.owner.index[source])
             if rows is None:
                 raise InvalidValueError(f"{self.name} of {source!r} is not there: add(source, data) comes first")
-            dataset = self._contents.dataset(file, self.name)
-            self._write(dataset, _within(idx, rows, f"{self.name} of {source!r}"), data)
+            within = _within(idx, rows, f"{self.name} of {source!r}")
+            self._contents.put(file, self.name, within, as_array(data, self.name))
 
     def compute(
         self,
@@ -325,22 +315,6 @@ class Proxy:
         """Return the array of a source; a number that was added as such comes back as one."""
         scalar = rows[1] - rows[0] == 1 and SCALAR in dataset.attrs
         return self._read(dataset, rows[0] if scalar else slice(*rows))
-
-    def _write(self, dataset: Any, item: Any, value: Any) -> None:
-        dataset[item] = as_array(value, self.name) if isinstance(value, (str, list)) else value
-        if dataset.file.swmr_mode:
-            dataset.flush()
-
-    def _fitting(self, file: Any, path: str, rows: Rows, source: Any, array: NDArray[Any]) -> NDArray[Any]:
-        """Return an array as it can be written over what a source has; an error if it cannot be."""
-        dataset, array = self._contents.dataset(file, path), np.atleast_1d(array)
-        there = (rows[1] - rows[0], *dataset.shape[1:])
-        if array.shape != there:
-            raise InvalidValueError(
-                f"{path} of {source!r} has the shape {there}, got {array.shape}: what is there can only be written "
-                "over; add the new array under another id"
-            )
-        return converted(array, dataset.dtype, f"{path} of {source!r}")
 
 
 def _through(transforms: Any, value: Any) -> Any:

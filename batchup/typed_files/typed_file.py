@@ -19,8 +19,8 @@ from batchup.typed_files.attributes import Attributes, write_attribute
 from batchup.typed_files.contents import Contents, is_dataset
 from batchup.typed_files.feature import Feature, as_stored, checked_schema, class_schema, feature_at, leaves
 from batchup.typed_files.handle import Handle
-from batchup.typed_files.known import Index, as_id
-from batchup.typed_files.layout import SOURCES
+from batchup.typed_files.known import Index
+from batchup.typed_files.layout import SOURCES, checked_id
 from batchup.typed_files.proxy import Proxy
 from batchup.typed_files.safety import backed_up
 
@@ -215,7 +215,7 @@ class TypedFile:
         """Return what the features load from a source, by name; those that do not take it are left out."""
         from batchup.typed_files.loading import loaded
 
-        return loaded(as_id(source), checked_schema(schema) if schema else cls._schema)
+        return loaded(checked_id(source), checked_schema(schema) if schema else cls._schema)
 
     def add(self: Self, source: Any, data: Mapping[str, Any], *, safe: bool = False) -> Self:
         """Add a source, or what a source has of further features.
@@ -254,9 +254,10 @@ class TypedFile:
         return {name: self.get_proxy(name).get(source) for name in names}
 
     def set(self, source: Any, val: Mapping[str, Any]) -> None:
-        """Write over what a source has of some features; see `Proxy.set`."""
-        for name, data in val.items():
-            self.get_proxy(name).set(source, data)
+        """Write over what a source has of some features, of all of them or of none; see `Proxy.set`."""
+        if not isinstance(val, Mapping):
+            raise InvalidTypeError(f"val must be a dict of features, got {type(val).__name__}")
+        self._contents.write(checked_id(source), flattened(as_stored(self._schema, val), ""), self._schema)
 
     def get_proxy(self, name: str) -> Proxy:
         """Return a feature by its path, as ``'data/images'``.
@@ -282,7 +283,7 @@ class TypedFile:
 
     def sources(self, *features: str) -> NDArray[Any]:
         """Return the ids of the sources that have something of all of some features; all ids if none is named."""
-        places = self._contents.places(path.strip("/") for path in features)
+        places = self._contents.places([self.get_proxy(path).name for path in features])
         return np.array(self.index.names, object)[places]
 
     def data_source(
@@ -398,14 +399,14 @@ class TypedFile:
         with contents.use(writing=True) as file:
             contents.check_new(file, source, arrays)
             if not safe:
-                contents.append([(as_id(source), arrays)], self._schema)
+                contents.append([(checked_id(source), arrays)], self._schema)
                 return
         if contents.handle.in_memory:
             raise InvalidValueError("a file in memory cannot be kept safe: leave safe=True out")
         self.flush()
         try:
             with backed_up(self.filename, self.flush):
-                contents.append([(as_id(source), arrays)], self._schema)
+                contents.append([(checked_id(source), arrays)], self._schema)
         except BaseException:
             self.close()  # the copy is brought back when the file is opened next
             raise

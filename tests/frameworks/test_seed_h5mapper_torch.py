@@ -11,8 +11,8 @@ import torch
 
 from batchup import typed_files as h5m
 
+from ..images import image_folder
 from ..test_seed_h5mapper import BLOCKS
-from ..typed import image_folder
 
 NAMES = [f"{kind}/{number:02}.png" for kind in ("cats", "planes") for number in range(40)]
 
