@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from batchup import typed_files as h5m
 from batchup.cli import main
+from batchup.work_pool import WorkerThreadPool
 
 pytest.importorskip("h5py", exc_type=ImportError)
 
@@ -152,6 +153,32 @@ def test_depths_are_not_mixed(vshape: tuple[str, ...], capsys: pytest.CaptureFix
     write_image("some/b.png", np.full((2, 2), 60_000, np.uint16))
     assert files("images", "a.h5", "some", *vshape) == 1
     assert "some/b.png is of uint16, the others are of uint8: " in errors(capsys)[0]
+
+
+def test_depths_are_not_mixed_later(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor are they when images are added: the file says of what depth they are."""
+    write_image("some/a.png", np.zeros((2, 2), np.uint8))
+    assert files("images", "a.h5", "some") == 0
+    write_image("some/b.png", np.full((2, 2), 60_000, np.uint16))
+    capsys.readouterr()
+    assert files("images", "a.h5", "some", "--append", "--skip-errors") == 3
+    assert errors(capsys)[0].startswith("skipped: some/b.png is of uint16, the others are of uint8: --size WxH")
+
+
+def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--workers says how many load at a time."""
+    asked: list[int | None] = []
+
+    def pool(processes: int | None = None) -> WorkerThreadPool:
+        asked.append(processes)
+        return WorkerThreadPool(processes)
+
+    monkeypatch.setattr("batchup.typed_files.workers.WorkerThreadPool", pool)
+    digits(3)
+    threads = ("--parallelism", "threads")
+    assert files("images", "a.h5", "digits", "--workers", "3", parallelism=threads) == 0
+    assert files("images", "b.h5", "digits", parallelism=threads) == 0
+    assert asked == [3, None]
 
 
 def broken() -> dict[str, str]:
