@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -106,11 +107,16 @@ class Appender:
         total = count + len(new)
         keys = feature_keys(self._file)
         _drop_references(self._file, {*keys, *by_path}, count)
-        regions = {path: self._extend(path, arrays, total) for path, arrays in by_path.items()}
-        append_texts(self._file, KEYS, [path for path in by_path if path not in keys])
-        append_texts(self._file, IDS, new)
-        if new:
-            _refer_to_nothing(self._file, [path for path in keys if path not in by_path], total)
+        before = _Lengths(self._file, {*keys, *by_path})
+        try:
+            regions = {path: self._extend(path, arrays, total) for path, arrays in by_path.items()}
+            append_texts(self._file, KEYS, [path for path in by_path if path not in keys])
+            append_texts(self._file, IDS, new)
+            if new:
+                _refer_to_nothing(self._file, [path for path in keys if path not in by_path], total)
+        except BaseException:
+            before.restore({path: [place for place in arrays if place < count] for path, arrays in by_path.items()})
+            raise
         return regions
 
     def _kind(self, path: str, array: NDArray[Any]) -> Kind:
@@ -149,7 +155,7 @@ class Appender:
         wanted = dict(self._kwargs_of(path))
         wanted.setdefault("dtype", first.dtype)
         wanted["shape"] = (0, *first.shape[1:])
-        wanted["maxshape"] = (None, *first.shape[1:])
+        wanted["maxshape"] = (None, *(length or None for length in first.shape[1:]))
         wanted.setdefault("chunks", chunk_shape(first.shape, first.nbytes))
         try:
             dataset = self._file.create_dataset(f"{path}/{ARRAYS}", **wanted)
@@ -174,6 +180,36 @@ def chunk_shape(first: tuple[int, ...], size: int) -> tuple[int, ...]:
         rows *= CHUNK // max(size, 1) if size else 1
     most = max(1, (2**32 - 1) // max(size // rows, 1)) if size > SMALL else rows
     return (min(rows, most), *(max(length, 1) for length in first[1:]))
+
+
+class _Lengths:
+    """How long the datasets of a file were, to be as long again if appending fails midway.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The file.
+    paths : iterable of str
+        The features.
+    """
+
+    def __init__(self, file: Any, paths: Iterable[str]) -> None:
+        self._file = file
+        names = [KEYS, IDS, *(f"{path}/{part}" for path in paths for part in (ARRAYS, REFS))]
+        self._lengths = {name: None if name not in file else len(file[name]) for name in names}
+
+    def restore(self, referred: Mapping[str, Sequence[int]]) -> None:
+        """Cut off what was appended, and the references of sources that were there."""
+        for name, length in self._lengths.items():
+            with contextlib.suppress(OSError, RuntimeError, ValueError):
+                if length is None and name in self._file:
+                    del self._file[name]
+                elif length is not None and len(self._file[name]) != length:
+                    self._file[name].resize(length, axis=0)
+        for path, places in referred.items():
+            with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):
+                for place in places:
+                    self._file[f"{path}/{REFS}"][place] = h5py().RegionReference()
 
 
 def _fitted(array: NDArray[Any], kind: Kind, what: str) -> NDArray[Any]:

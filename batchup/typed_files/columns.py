@@ -13,7 +13,7 @@ from batchup.columns.files import file_status
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.typed_files.feature import Feature
 from batchup.typed_files.features import VShape
-from batchup.typed_files.layout import SCALAR, h5py
+from batchup.typed_files.layout import ARRAYS, SCALAR, h5py
 from batchup.typed_files.regions import Arrays, Changed, Live, Regions, RegionSequences, Stored, Texts, UntilWritten
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ def by_id(proxy: Proxy, places: NDArray[np.intp]) -> Any:
         if proxy.is_group:
             return _of_group(proxy, places)
         dataset = contents.dataset(file, proxy.name)
+        if contents.object(file, f"{proxy.name}/{ARRAYS}") is None:
+            raise InvalidValueError(
+                f"{proxy.name} is a plain dataset, without sources: its samples are rows (by='row')"
+            )
         starts, stops = (bounds[places] for bounds in contents.all_rows(file, proxy.name))
         scalar, kind = SCALAR in dataset.attrs, dataset.dtype
     lengths = stops - starts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from batchup.typed_files.feature import Feature, ds_kwargs
 from batchup.typed_files.handle import Handle
 from batchup.typed_files.known import Index, Regions
 from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, Rows, checked_id, h5py
+from batchup.typed_files.safety import backed_up
 
 Bounds = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 
@@ -35,6 +37,7 @@ class Contents:
     def __init__(self, handle: Handle, allow_external: bool) -> None:
         self.handle = handle
         self.allow_external = allow_external
+        self._lock = threading.RLock()
         self._forget()
 
     def _forget(self) -> None:
@@ -50,8 +53,9 @@ class Contents:
     def use(self, writing: bool = False) -> Iterator[Any]:
         """Have the file open while the block lasts, and what is known of it up to date."""
         with self.handle.use(writing) as file:
-            if self.handle.generation != self._generation:
-                self._forget()
+            with self._lock:
+                if self.handle.generation != self._generation or self._count(file) < len(self._known.names):
+                    self._forget()
                 self._read_ids(file)
             yield file
 
@@ -61,9 +65,19 @@ class Contents:
         with self.use():
             return self._known
 
+    def _count(self, file: Any) -> int:
+        """Return how many ids the file has now."""
+        stored = self.object(file, layout.IDS)
+        if stored is None:
+            return 0
+        if file.swmr_mode and file.mode == "r":
+            stored.id.refresh()
+        return layout.length_of_texts(stored, file)
+
     def _read_ids(self, file: Any) -> None:
         """Read the ids that are new in a file."""
-        self._known.extend(layout.texts(self.object(file, layout.IDS), file, len(self._known.names)))
+        if self._count(file) > len(self._known.names):
+            self._known.extend(layout.texts(self.object(file, layout.IDS), file, len(self._known.names)))
 
     def place(self, source: Any) -> int | None:
         """Return the place of a source; None if the file does not have it."""
@@ -158,9 +172,29 @@ class Contents:
             there = [self.there(file, path) for path in paths]
             return np.flatnonzero(np.logical_and.reduce([np.ones(len(self._known.names), bool), *there]))
 
-    def check_new(self, file: Any, source: Any, arrays: Mapping[str, Any]) -> None:
+    def add(self, source: str, arrays: Arrays, schema: Mapping[str, Feature], safe: bool) -> None:
+        """Append the arrays of a source, which must not have them yet; `safe` keeps a copy of the file meanwhile."""
+        if safe and self.handle.in_memory:
+            raise InvalidValueError("a file in memory cannot be kept safe: leave safe=True out")
+        with self.use(writing=True) as file:
+            self._check_new(file, source, arrays)
+            appender = self._appender(file, schema)
+            entries = [(source, appender.fitted(source, arrays))]
+            if not safe:
+                self._append(file, appender, entries)
+                return
+            file.flush()
+            with backed_up(self.handle.path):
+                try:
+                    self._append(file, appender, entries)
+                    file.flush()
+                except BaseException:
+                    self.handle.abandon()
+                    raise
+
+    def _check_new(self, file: Any, source: str, arrays: Mapping[str, Any]) -> None:
         """Raise if a source has one of some arrays already."""
-        place = self.place(source)
+        place = self._known.find(source)
         for path in arrays:
             if place is not None and self.rows(file, path, place) is not None:
                 raise InvalidValueError(
@@ -176,14 +210,16 @@ class Contents:
     def write(self, source: str, arrays: Arrays, schema: Mapping[str, Feature]) -> None:
         """Write over the arrays of a source, and append those that it does not have yet; all of them, or none."""
         with self.use(writing=True) as file:
-            appender, place = self._appender(file, schema), self.place(source)
+            place = self.place(source)
             there = {path: None if place is None else self.rows(file, path, place) for path in arrays}
-            new = appender.fitted(source, {path: array for path, array in arrays.items() if there[path] is None})
+            missing = {path: array for path, array in arrays.items() if there[path] is None}
+            appender = self._appender(file, schema) if missing else None
+            new = appender.fitted(source, missing) if appender is not None else {}
             places = [(path, rows) for path, rows in there.items() if rows is not None]
             old = [(path, rows, self._over(file, path, rows, source, arrays[path])) for path, rows in places]
             for path, rows, array in old:
                 self.put(file, path, slice(*rows), array)
-            if new:
+            if appender is not None:
                 self._append(file, appender, [(source, new)])
 
     def put(self, file: Any, path: str, item: Any, array: NDArray[Any]) -> None:
@@ -205,6 +241,11 @@ class Contents:
         return converted(array, dataset.dtype, f"{path} of {source!r}")
 
     def _appender(self, file: Any, schema: Mapping[str, Feature]) -> Appender:
+        if file.swmr_mode:
+            raise InvalidValueError(
+                f"nothing can be added to {self.handle.path} while others read it (SWMR): write to what is there by "
+                "iset(...) and [...] ="
+            )
         for path in (layout.SOURCES, layout.IDS, layout.KEYS):
             self.object(file, path)  # raises if it lies elsewhere
         return Appender(file, lambda path: ds_kwargs(schema, path))

@@ -16,8 +16,9 @@ from batchup.typed_files.appending import Appender, Entry
 from batchup.typed_files.feature import Feature, Group, checked_schema, ds_kwargs, leaves
 from batchup.typed_files.journal import Journal
 from batchup.typed_files.layout import checked_id
-from batchup.typed_files.typed_file import write_attributes
-from batchup.typed_files.workers import Results, loaded_by
+from batchup.typed_files.safety import claimed, forget_backup, restore
+from batchup.typed_files.typed_file import check_place, write_attributes
+from batchup.typed_files.workers import Results, checked_workers, loaded_by
 
 if TYPE_CHECKING:
     from batchup.typed_files.typed_file import TypedFile
@@ -53,36 +54,49 @@ class Creation:
             raise InvalidValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         if "driver" in h5_kwargs:
             raise InvalidValueError("create() writes to the disk: in_mem(cls) makes a file in memory to add to")
-        self._workers = (n_workers, parallelism)
+        self._workers = checked_workers(n_workers, parallelism)
         self._skips = on_error == "skip"
         self._resume = resume
         self._progress = progress
         self._options = dict(h5_kwargs)
         self._skipped: dict[str, str] = {}
         self._failure: Exception | None = None
-        layout.h5py()
+        check_options(self._options)
 
     def run(self) -> dict[str, str]:
         """Make the file; return the errors of the sources that were skipped."""
-        unfinished = Unfinished(self._path)
-        journal = Journal(self._path, self._resume)
-        try:
-            with unfinished.hdf5(copied=self._mode == "r+", **self._options) as file:
+        if os.path.isdir(self._path):
+            raise IsADirectoryError(f"{self._path} is a folder")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(claimed(self._path, alone=self._mode == "r+"))
+            if self._mode == "r+":
+                restore(self._path)
+            unfinished = Unfinished(self._path)
+            stack.callback(unfinished.discard)
+            journal = stack.enter_context(Journal(self._path, self._resume))
+            with self._loader_first(), unfinished.hdf5(copied=self._mode == "r+", **self._options) as file:
                 schema = self._prepared(file)
                 self._write(file, schema, journal)
             self._after_create(unfinished.partial, schema)
             unfinished.take()
-        except BaseException as error:
-            unfinished.discard()
-            journal.close(keep=self._resume)
-            if self._failure is not None and error is not self._failure:
-                raise self._failure from None  # it is not about the file
-            raise
-        journal.close(keep=False)
+            forget_backup(self._path)
+            journal.done = True
         return self._skipped
 
+    @contextlib.contextmanager
+    def _loader_first(self) -> Iterator[None]:
+        """Raise what a loader raised as it was, and not as an error of the file."""
+        try:
+            yield
+        except BaseException as error:
+            if self._failure is not None and error is not self._failure:
+                raise self._failure from None
+            raise
+
     def _prepared(self, file: Any) -> dict[str, Feature]:
-        """Return the features as they load these sources, once it is sure that the file does not have them."""
+        """Return the features as they load these sources, once it is sure that the file can take them."""
+        for path, feature in leaves(self._schema):
+            check_place(file, path, feature)
         present = set(layout.ids(file))
         twice = [source for source in self._sources if source in present]
         if twice:
@@ -94,12 +108,12 @@ class Creation:
     def _write(self, file: Any, schema: Mapping[str, Feature], journal: Journal) -> None:
         positions = {source: place for place, source in enumerate(layout.ids(file))}
         appender = Appender(file, lambda path: ds_kwargs(schema, path))
-        journal.begin(schema)
+        journal.begin(schema, self._sources)
         with contextlib.closing(self._results(schema, journal, appender)) as results:
             for entries in _together(results):
                 appender.append(entries, positions.get, len(positions))
                 positions.update({source: len(positions) + i for i, (source, _) in enumerate(entries)})
-        write_attributes(file, schema)
+        write_attributes(file, schema, [path for path, _ in leaves(schema)])
 
     def _results(
         self, schema: Mapping[str, Feature], journal: Journal, appender: Appender
@@ -126,6 +140,7 @@ class Creation:
             return appender.fitted(source, loaded)
         except (InvalidTypeError, InvalidValueError) as error:
             if not self._skips:
+                self._failure = error
                 raise
             self._skipped[source] = f"{type(error).__name__}: {error}"
             return None
@@ -150,7 +165,7 @@ class Creation:
         own = getattr(self._class, "after_create", None)
         if not hooks and own is None:
             return
-        with self._class(partial, "r+", keep_open=True, locking=False, **self._options) as db:
+        with self._class(partial, "r+", keep_open=True, **{**self._options, "locking": False}) as db:
             for path, feature in hooks:
                 feature.after_create(db, path)
             if own is not None:
@@ -173,6 +188,11 @@ def prepared(schema: Mapping[str, Feature], sources: Sequence[str], file: Any, p
             found[name] = feature.prepared(sources, file[path].attrs if path in file else {})
         found[name].__set_name__(None, name)
     return found
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise what h5py raises for options that it does not know, before anything is made."""
+    layout.h5py().File("options", "w", **{**options, "driver": "core", "backing_store": False}).close()
 
 
 def checked_sources(sources: Iterable[Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -162,13 +163,15 @@ def checked_schema(schema: Any) -> dict[str, Feature]:
     """
     if not isinstance(schema, Mapping):
         raise InvalidTypeError(f"a schema is a dict of features, got {type(schema).__name__}")
+    found = {}
     for name, feature in schema.items():
         if not isinstance(feature, Feature):
             raise InvalidTypeError(f"{name!r} must be a Feature (Array, Image, Group ...), got {feature!r}")
         if "/" in checked_name(name):
             raise InvalidTypeError(f"a feature cannot be called {name!r}: Group(...) makes features of features")
-        feature.__set_name__(None, name)
-    return dict(schema)
+        found[name] = copy.copy(feature)  # the same one may be declared elsewhere, under another name
+        found[name].__set_name__(None, name)
+    return found
 
 
 def class_schema(cls: type) -> dict[str, Feature]:

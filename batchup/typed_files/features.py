@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +63,7 @@ class Image(Feature):
         columns : int, optional
             How many stand side by side; by default as many as make it square.
         """
-        images = [np.asarray(image) for image in (data if isinstance(data, list) or np.ndim(data) > 2 else [data])]
+        images = [np.asarray(image) for image in (data if isinstance(data, list) else _images_in(data))]
         if not images:
             raise InvalidValueError("there are no images to be shown")
         columns = columns or int(np.ceil(np.sqrt(len(images))))
@@ -72,9 +73,16 @@ class Image(Feature):
         for place in axes:
             place.set_axis_off()
         for place, image in zip(axes, images, strict=False):
-            place.imshow(image, cmap="gray" if image.ndim == 2 else None)
+            most = 255 if image.dtype == np.uint8 else None
+            place.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0 if most else None, vmax=most)
         figure.tight_layout(pad=0.2)
         return figure
+
+
+def _images_in(data: Any) -> Any:
+    """Return the images in an array: itself, if it is a grey or a coloured one."""
+    data = np.asarray(data)
+    return [data] if data.ndim == 2 or (data.ndim == 3 and data.shape[-1] in (3, 4)) else data
 
 
 class Sound(Feature):
@@ -113,6 +121,8 @@ class Sound(Feature):
             bits = 8 * frames.dtype.itemsize
             shifted = frames.astype(np.float32) - (128.0 if frames.dtype.kind == "u" else 0.0)
             frames = shifted / np.float32(2 ** (bits - 1))
+        elif self.normalize:
+            frames = frames.astype(np.float32)
         if self.mono and frames.ndim > 1:
             kind = frames.dtype
             frames = frames.mean(axis=1).astype(kind)
@@ -172,7 +182,9 @@ class DirLabels(Feature):
     def prepared(self, sources: Sequence[str], attrs: Mapping[str, Any]) -> DirLabels:
         known = [name.decode() if isinstance(name, bytes) else str(name) for name in attrs.get("names", self.names)]
         new = sorted({self.directory(source) for source in sources} - set(known))
-        return type(self)([*known, *new])
+        made = copy.copy(self)
+        made.names = [*known, *new]
+        return made
 
     def load(self, source: str) -> NDArray[np.int64]:
         directory = self.directory(source)
@@ -238,7 +250,7 @@ class VShape(Feature):
 
     @property
     def __grp_t__(self) -> Any:  # type: ignore[override]
-        return (_shaped, *self.base_feat.__grp_t__)
+        return (_shaped, *self.base_feat.__t__, *self.base_feat.__grp_t__)
 
     @property
     def attrs(self) -> Mapping[str, Any]:
@@ -249,7 +261,9 @@ class VShape(Feature):
         return self.base_feat.loads
 
     def prepared(self, sources: Sequence[str], attrs: Mapping[str, Any]) -> VShape:
-        return VShape(self.base_feat.prepared(sources, attrs))
+        made = copy.copy(self)
+        made.base_feat = self.base_feat.prepared(sources, attrs)
+        return made
 
     def load(self, source: Any) -> Any:
         loaded = self.base_feat.load(source)

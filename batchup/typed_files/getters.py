@@ -57,7 +57,7 @@ class Getter:
         return columns_of(data.owner, [data.name], "row")[0] if isinstance(data, Proxy) else _Plain(data)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_column"}
+        return {name: value for name, value in vars(self).items() if name not in ("_column", "_known")}
 
 
 @dataclass
@@ -65,7 +65,14 @@ class GetId(Getter):
     """Takes the array of a source; the items are the sources that have one."""
 
     def __call__(self, proxy: Any, item: int) -> Any:
-        return proxy.get(proxy.sources[item])
+        return proxy.get(proxy.owner.index.names[self._places(proxy)[item]])
+
+    def _places(self, proxy: Any) -> NDArray[np.intp]:
+        """Return the places of the sources that have an array; looked up once."""
+        known: tuple[Any, NDArray[np.intp]] | None = getattr(self, "_known", None)
+        if known is None or known[0] is not proxy:
+            known = self._known = (proxy, proxy.owner._contents.places([proxy.name]))
+        return known[1]
 
     def count(self, data: Any) -> int:
         if not isinstance(data, Proxy):
@@ -79,7 +86,7 @@ class GetId(Getter):
         return samples if isinstance(samples, np.ndarray) else together(list(samples))
 
     def _made(self, data: Any) -> Any:
-        return by_id(data, data.owner._contents.places([data.name]))
+        return by_id(data, self._places(data))
 
 
 @dataclass
@@ -168,7 +175,8 @@ class AsFramedSlice(AsSlice):
         whole_number(self.frame_size, "frame_size", 1)
         whole_number(self.hop_length, "hop_length", 1)
         if self.hop_length != self.frame_size:
-            _, self.length = self.shift_and_length_to_samples(self.frame_size, self.hop_length, self.center)
+            padded = self.frame_size // 2 * 2 if self.center else 0
+            self.length = (self.length - 1) * self.hop_length + self.frame_size - padded
         super().__post_init__()
         if self.dim:
             raise InvalidValueError(f"AsFramedSlice takes frames of rows (dim=0), got dim={self.dim}")

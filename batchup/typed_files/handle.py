@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchup._files import PARTIAL
 from batchup.errors import FileBusyError, FileFormatError, InvalidValueError
 from batchup.typed_files.layout import h5py
-from batchup.typed_files.safety import restore
+from batchup.typed_files.safety import claimed, forget_backup, restore
 
 MODES = ("r", "r+", "a", "w", "w-", "x")
+WHEN_MADE = ("fs_strategy", "fs_persist", "fs_threshold", "fs_page_size", "track_order")  # options of new files only
 _BUSY = ("lock file", "already open", "consistency flags")
 _inherited: list[Any] = []  # files of the process that this one was forked off: closing them here would write to them
 
@@ -22,7 +24,8 @@ _inherited: list[Any] = []  # files of the process that this one was forked off:
 class Handle:
     """Opens a file when it is first used, and closes it when nobody uses it any more, unless it is to stay open.
 
-    It is opened for reading until it is written to, so that other processes can read it, too.
+    Any number of threads read at a time, or one writes. The file is opened for reading until it is written to, so that
+    other processes can read it, too.
 
     Parameters
     ----------
@@ -48,10 +51,12 @@ class Handle:
         self._begin()
 
     def _begin(self) -> None:
-        self._free = threading.Condition(threading.RLock())
+        self._turn = threading.Condition(threading.Lock())
         self._file: Any = None
-        self._users: Counter[int] = Counter()  # by thread
-        self._lent = False
+        self._readers: Counter[int] = Counter()  # by thread
+        self._writer: int | None = None
+        self._depth = self._waiting = self._held = 0
+        self._lent = self._to_close = False
         self._process = os.getpid()
         _handles.add(self)
 
@@ -73,7 +78,7 @@ class Handle:
 
     @contextlib.contextmanager
     def use(self, writing: bool = False) -> Iterator[Any]:
-        """Have the file open while the block lasts; who is to write waits until others have read.
+        """Have the file open while the block lasts, to read with others, or to write alone.
 
         Raises
         ------
@@ -84,74 +89,129 @@ class Handle:
         FileFormatError
             If it is no HDF5 file, or damaged.
         """
-        thread = threading.get_ident()
-        self._check_process()
-        with self._free:
-            file = self._opened(writing)
-            self._users[thread] += 1
-        try:
-            yield file
-        finally:
-            with self._free:
-                self._users -= Counter([thread])
-                if not self._users:
-                    self._free.notify_all()
-                    if not self.keep_open and not self._lent and not self.in_memory:
-                        self.close()
-
-    def lend(self) -> Any:
-        """Return the open file, which stays open until `close`."""
-        self._check_process()
-        with self._free:
-            self._lent = True
-            return self._opened(self.writable)
-
-    def close(self) -> None:
-        """Close the file in this process; it is opened again when it is used again."""
-        with self._free:
-            if self._file and self._process == os.getpid():
-                self._file.close()
-                self._status = _status(self.path)
-            self._file, self._lent = None, False
-
-    def flush(self) -> None:
-        """Write what is in memory to the file."""
-        with self._free:
-            if self._file and self._process == os.getpid() and self._file.mode != "r":
-                self._file.flush()
-
-    def release(self) -> None:
-        """Leave nothing in memory that has to be written, and let others read, if that can be."""
-        with self._free:
-            written = self._file and self._process == os.getpid() and self._file.mode != "r"
-            if written and not (self._users or self._lent or self.in_memory or self._file.swmr_mode):
-                self.close()
-        self.flush()
-
-    def _check_process(self) -> None:
+        if writing and not self.writable:
+            raise InvalidValueError(f"{self.path} is open for reading: open it with mode='r+' to write to it")
         if self._process != os.getpid():
             _inherited.append(self._file)
             self._begin()
+        with self._turn:
+            self._enter(writing)
+            try:
+                file = self._opened(writing)
+            except BaseException:
+                self._leave()
+                raise
+        try:
+            yield file
+        finally:
+            with self._turn:
+                self._leave()
+
+    def _enter(self, writing: bool) -> None:
+        """Wait for one's turn; who has it already need not."""
+        thread = threading.get_ident()
+        if self._writer == thread:
+            self._depth += 1
+        elif not writing:
+            if not self._readers[thread]:
+                self._turn.wait_for(lambda: self._writer is None and not self._waiting)
+            self._readers[thread] += 1
+        elif self._readers[thread]:
+            raise FileBusyError(f"{self.path} cannot be written to while it is being read by the same thread")
+        else:
+            self._waiting += 1
+            try:
+                self._turn.wait_for(lambda: self._writer is None and not +self._readers)
+            finally:
+                self._waiting -= 1
+            self._writer, self._depth = thread, 1
+
+    def _leave(self) -> None:
+        thread = threading.get_ident()
+        if self._writer == thread:
+            self._depth -= 1
+            self._writer = thread if self._depth else None
+        else:
+            self._readers -= Counter([thread])
+        if self._writer is None and not +self._readers:
+            stays = self.keep_open or self._held or self._lent or self.in_memory
+            if self._to_close or not stays:
+                self._close()
+        self._turn.notify_all()
+
+    def lend(self) -> Any:
+        """Return the open file, which stays open until `close`."""
+        with self.use(writing=self.writable) as file:
+            self._lent = True
+            return file
+
+    def hold(self) -> None:
+        """Keep the file open until `unhold` has been called as often."""
+        with self._turn:
+            self._held += 1
+
+    def unhold(self) -> None:
+        """Close the file, if nobody else holds it."""
+        with self._turn:
+            self._held -= 1
+            last = not self._held and not self.in_memory
+        if last:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file in this process, once nobody uses it; it is opened again when it is used again."""
+        if self._process != os.getpid():
+            return
+        with self._turn:
+            thread = threading.get_ident()
+            if self._writer == thread or self._readers[thread]:
+                self._to_close = True  # when this thread is done
+                return
+            self._turn.wait_for(lambda: self._writer is None and not +self._readers)
+            self._close()
+
+    def abandon(self) -> None:
+        """Close the file at once, in the middle of writing: it is about to be replaced."""
+        with self._turn:
+            self._close()
+
+    def flush(self) -> None:
+        """Write what is in memory to the file."""
+        if self.being_written:
+            with self.use(writing=True) as file:
+                file.flush()
+
+    def release(self) -> None:
+        """Leave nothing in memory that has to be written, and let others write, if nobody is at it just now."""
+        if self._process != os.getpid() or not self._turn.acquire(blocking=False):
+            return
+        try:
+            if not self._file or not self.writable or self._writer is not None or +self._readers:
+                return
+            if self._lent or self.in_memory or self._file.swmr_mode:
+                self._file.flush()
+            else:
+                self._close()
+        finally:
+            self._turn.release()
+
+    def _close(self) -> None:
+        self._to_close = self._lent = False
+        if self._file:
+            with _descriptor(self._file) as descriptor:
+                self._file.close()
+                self._status = _status(self.path if descriptor is None else descriptor)
+        self._file = None
 
     def _opened(self, writing: bool) -> Any:
-        if writing and not self.writable:
-            raise InvalidValueError(f"{self.path} is open for reading: open it with mode='r+' to write to it")
         if writing and self._file and self._file.mode == "r":
-            self._wait_for_others()
-            self._file.close()
+            self._close()
         if not self._file:  # h5py's way to say that it was closed
+            self._lent = False
             self._file = self._open(writing)
         return self._file
 
-    def _wait_for_others(self) -> None:
-        thread = threading.get_ident()
-        if self._users[thread]:
-            raise FileBusyError(f"{self.path} cannot be written to while it is being read by the same thread")
-        self._free.wait_for(lambda: not self._users)
-
     def _open(self, writing: bool) -> Any:
-        if self.mode in ("r", "r+", "a"):
-            restore(self.path)
         try:
             file = self._opened_by_h5py(writing)
         except FileExistsError:
@@ -160,16 +220,47 @@ class Handle:
             raise _clear(error, self.path) from error
         if self.writable:
             self.mode = "r+"
-        if self._status != _status(self.path):
-            self.generation += 1
+        with _descriptor(file) as descriptor:
+            if self._status != _status(self.path if descriptor is None else descriptor):
+                self.generation += 1
         return file
 
     def _opened_by_h5py(self, writing: bool) -> Any:
+        on_disk = "driver" not in self.options
+        if self.mode == "w" and on_disk:
+            self._make_anew()
+            self.mode = "r+"
         mode = "r" if self.mode == "r+" and not writing else self.mode
-        if mode in ("r", "r+"):
+        if mode not in ("r", "r+", "a") or not on_disk:
+            return h5py().File(self.path, mode, **self.options)
+        restore(self.path)
+        there = mode != "a" or os.path.exists(self.path)
+        if there:
             with open(self.path, "rb" if mode == "r" else "r+b"):
                 pass  # raises what h5py would tell in many words
-        return h5py().File(self.path, mode, **self.options)
+        if mode == "r+":
+            self._check_alone()
+        options = {name: value for name, value in self.options.items() if not there or name not in WHEN_MADE}
+        return h5py().File(self.path, mode, **options)
+
+    def _make_anew(self) -> None:
+        """Put an empty file in the place of what is there: who has that mapped keeps it."""
+        partial = f"{self.path}.{os.getpid()}{PARTIAL}"
+        with claimed(self.path, alone=True):
+            try:
+                h5py().File(partial, "w", **self.options).close()
+                os.replace(partial, self.path)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(partial)
+                raise
+            forget_backup(self.path)
+
+    def _check_alone(self) -> None:
+        """Raise if something else of this process has the file open for writing, which HDF5 would allow."""
+        for other in list(_handles):
+            if other is not self and other.being_written and _same(other.path, self.path):
+                raise FileBusyError(f"{self.path} is open elsewhere in this program, for writing: close it there")
 
     def __getstate__(self) -> dict[str, Any]:
         if self.in_memory:
@@ -187,7 +278,8 @@ class Handle:
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
-            self.close()
+            if self._process == os.getpid():
+                self._close()
 
 
 _handles: weakref.WeakSet[Handle] = weakref.WeakSet()
@@ -204,9 +296,29 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_release_all)
 
 
-def _status(path: str) -> tuple[int, ...] | None:
+def _same(one: str, other: str) -> bool:
     with contextlib.suppress(OSError):
-        status = os.stat(path)
+        return os.path.samefile(one, other)
+    return False
+
+
+@contextlib.contextmanager
+def _descriptor(file: Any) -> Iterator[int | None]:
+    """Have a descriptor of an open file, which outlives it while the block lasts; None if it has none."""
+    try:
+        descriptor = os.dup(file.id.get_vfd_handle()) if file.driver == "sec2" else None
+    except (NotImplementedError, OSError, RuntimeError, ValueError):
+        descriptor = None
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _status(file: str | int) -> tuple[int, ...] | None:
+    with contextlib.suppress(OSError):
+        status = os.stat(file)
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     return None
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -44,11 +45,14 @@ class Journal:
             with suppress(FileNotFoundError):
                 os.remove(self._name)
         self._end = 0
+        self._stamps: dict[str, list[int] | None] = {}
+        self.done = False  # whether it is no longer needed
 
-    def begin(self, schema: Mapping[str, Feature]) -> None:
+    def begin(self, schema: Mapping[str, Feature], sources: Iterable[str]) -> None:
         """Look up what earlier calls have loaded with the same features; forget what came from others."""
         if self._file is None:
             return
+        self._stamps = {source: _stamp(source) for source in sources}  # as they are before they are loaded
         described = json.dumps([[path, described_as(feature)] for path, feature in leaves(schema)])
         frames = self._frames()
         first = next(frames, None)
@@ -59,9 +63,9 @@ class Journal:
             return
         for head, place in frames:
             source, stamp, _ = json.loads(head)
-            self._places[source] = place
-            if stamp != _stamp(source):
-                del self._places[source]
+            self._places.pop(source, None)
+            if source in self._stamps and stamp == self._stamps[source]:
+                self._places[source] = place
         self._file.truncate(self._end)
 
     def __contains__(self, source: str) -> bool:
@@ -89,12 +93,15 @@ class Journal:
             [path, None if array.dtype.hasobject else np.lib.format.dtype_to_descr(array.dtype), array.shape, len(part)]
             for (path, array), part in zip(arrays.items(), parts, strict=True)
         ]
-        self._append(json.dumps([source, _stamp(source), told]), parts)
+        self._append(json.dumps([source, self._stamps.get(source), told]), parts)
 
-    def close(self, keep: bool) -> None:
-        """Let go of it; remove it unless it is to be kept."""
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let go of it; remove it unless it is to be kept for a later call."""
         if self._file is not None and not self._file.closed:
-            if not keep:
+            if self.done:
                 remove(self._file, self._name)
             leave(self._file)
 
@@ -126,9 +133,34 @@ class Journal:
 
 
 def described_as(feature: Feature) -> str:
-    """Return by what it is seen that a feature is another one now."""
-    state = {name: repr(value) for name, value in sorted(vars(feature).items())}
-    return f"{type(feature).__module__}.{type(feature).__qualname__} {feature.__re__} {state}"
+    """Return by what it is seen that a feature is another one: its class, its attributes, the code of its methods."""
+    told: dict[str, str] = {}
+    for base in reversed(type(feature).__mro__[:-1]):
+        told.update({name: _described(value) for name, value in vars(base).items() if name not in _NOT_OURS})
+    told.update({name: _described(value) for name, value in vars(feature).items()})
+    return f"{type(feature).__module__}.{type(feature).__qualname__} {sorted(told.items())}"
+
+
+_NOT_OURS = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__firstlineno__")
+
+
+def _described(value: Any) -> str:
+    """Return a value as text, which is the same for the same value in another run."""
+    if isinstance(value, Feature):
+        return described_as(value)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"{value.dtype} {value.shape} {zlib.crc32(np.ascontiguousarray(value).tobytes())}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__}{[_described(part) for part in value]}"
+    if isinstance(value, Mapping):
+        return str([(str(key), _described(part)) for key, part in value.items()])
+    function = getattr(value, "__func__", getattr(value, "fget", value))
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return f"{code.co_code.hex()} {[_described(part) for part in code.co_consts]} {code.co_names}"
+    if hasattr(value, "co_code"):
+        return f"{value.co_code.hex()} {value.co_names}"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _stamp(source: str) -> list[int] | None:

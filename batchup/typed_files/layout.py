@@ -41,7 +41,7 @@ def checked_name(name: Any) -> str:
     InvalidTypeError
         If HDF5 cannot have it, or it means something else.
     """
-    if isinstance(name, str) and _is_text(name):
+    if isinstance(name, str) and is_text(name):
         parts = name.split("/")
         if not {"", ".", ARRAYS, REFS, SOURCES} & set(parts) and "\0" not in name:
             return name
@@ -60,12 +60,13 @@ def checked_id(source: Any) -> str:
         source = os.fspath(source)
     if not isinstance(source, str):
         raise InvalidTypeError(f"the id of a source is a str, got {type(source).__name__}")
-    if "\0" in source or not _is_text(source):
+    if "\0" in source or not is_text(source):
         raise InvalidValueError(f"HDF5 cannot have the id {source!r}")
     return source
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Return whether a text can be stored as UTF-8."""
     try:
         name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -90,19 +91,24 @@ def ids(file: Any, start: int = 0) -> list[str]:
 
 
 def texts(dataset: Any, file: Any, start: int = 0) -> list[str]:
-    """Return what a dataset of texts holds from a place on; nothing if there is none.
+    """Return what a dataset of texts holds from a place on; nothing if there is none."""
+    if dataset is None or start >= length_of_texts(dataset, file):
+        return []
+    found = dataset[start:]
+    return [text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else str(text) for text in found]
+
+
+def length_of_texts(dataset: Any, file: Any) -> int:
+    """Return how many texts a dataset holds.
 
     Raises
     ------
     FileFormatError
         If it is something else.
     """
-    if dataset is None:
-        return []
     if not isinstance(dataset, h5py().Dataset) or dataset.ndim != 1 or not h5py().check_string_dtype(dataset.dtype):
         raise FileFormatError(f"{file.filename} is damaged: {dataset.name} should be a row of texts, and is {dataset}")
-    found = dataset[start:] if start < len(dataset) else []
-    return [text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else str(text) for text in found]
+    return len(dataset)
 
 
 def rows_of(dataset: Any, reference: Any) -> Rows | None:
@@ -117,13 +123,13 @@ def rows_of(dataset: Any, reference: Any) -> Rows | None:
         return None
     h5r = h5py().h5r
     try:
-        space, name = h5r.get_region(reference, dataset.id), h5r.get_name(reference, dataset.id)
+        space, target = h5r.get_region(reference, dataset.id), h5r.dereference(reference, dataset.id)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise FileFormatError(
             f"{dataset.file.filename}: a reference into {dataset.name} is damaged: {error}"
         ) from error
-    if name != dataset.name.encode():
-        raise FileFormatError(f"{dataset.file.filename}: a reference into {dataset.name} leads to {name!r}")
+    if target != dataset.id:
+        raise FileFormatError(f"{dataset.file.filename}: a reference leads elsewhere than to {dataset.name}")
     points = space.get_select_npoints()
     if not points:
         return 0, 0

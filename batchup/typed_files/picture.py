@@ -6,6 +6,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from batchup.typed_files.contents import Contents, is_dataset
+from batchup.typed_files.feature import leaves
+from batchup.typed_files.features import TensorDict, VShape
 from batchup.typed_files.layout import ARRAYS, REFS, SOURCES
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def picture(file: TypedFile, width: int | None = None) -> str:
     ids = file.index.names
     shown = _shown_places(len(ids), (width or shutil.get_terminal_size().columns) // WIDTH)
     with file._contents.use() as opened:
-        rows = list(_rows(file._contents, opened, opened, "", shown))
+        empty = {path for path, feature in leaves(file._schema) if not isinstance(feature, (VShape, TensorDict))}
+        rows = list(_rows(file._contents, opened, opened, "", shown, empty))
     heads = ["..." if place is None else repr(_short(ids[place])) for place in shown]
     return _drawn(repr(file), len(ids), heads, rows)
 
@@ -57,7 +60,7 @@ def _short(text: str) -> str:
     return text if len(text) <= WIDTH - 5 else "..." + text[8 - WIDTH :]
 
 
-def _rows(contents: Contents, opened: Any, group: Any, prefix: str, shown: list[int | None]) -> Any:
+def _rows(contents: Contents, opened: Any, group: Any, prefix: str, shown: list[int | None], empty: set[str]) -> Any:
     """Yield the rows of what is in a group."""
     for name in group:
         path = prefix + name
@@ -69,10 +72,12 @@ def _rows(contents: Contents, opened: Any, group: Any, prefix: str, shown: list[
             yield label, [f"{node.dtype} {node.shape}"]
         elif node is not None and ARRAYS in node:
             yield label + "/", [_cell(contents, opened, path, place) for place in shown]
+        elif node is not None and not len(node) and path in empty:
+            yield label + "/", ["None"] * len(shown)
         else:
             yield label + "/", None
             if node is not None:
-                yield from _rows(contents, opened, node, f"{path}/", shown)
+                yield from _rows(contents, opened, node, f"{path}/", shown, empty)
 
 
 def _cell(contents: Contents, opened: Any, path: str, place: int | None) -> str:

@@ -119,6 +119,10 @@ class Proxy:
             if self._takes_ids(file):
                 return self.get(self._id(item))
             dataset = self._contents.dataset(file, self.name)
+            if isinstance(item, str) and dataset.dtype.names is None:
+                raise InvalidTypeError(
+                    f"{self.name} takes rows in square brackets: get({item!r}) takes the id of a source"
+                )
             if not isinstance(item, h5py().RegionReference):
                 return self._read(dataset, item)
             rows = rows_of(dataset, item)

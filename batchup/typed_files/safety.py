@@ -1,11 +1,11 @@
-"""A copy of a file that is written in place, kept until what was written is on the disk."""
+"""Files that are written in place: a copy to go back to, and a look at who else has them open."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from batchup._files import PARTIAL, leave, opened_alone, remove, rename
 from batchup.errors import FileBusyError
@@ -14,36 +14,35 @@ BACKUP = ".backup"  # behind the name of the file
 
 
 @contextlib.contextmanager
-def backed_up(path: str, flush: Callable[[], None]) -> Iterator[None]:
-    """Keep a copy of a file beside it until the block has ended well and `flush` has been called.
+def backed_up(path: str) -> Iterator[None]:
+    """Keep a copy of a file beside it while the block lasts; what goes wrong in it brings the copy back.
 
-    After a kill in between, `restore` brings the copy back. After an exception, the copy stays, too: the file may have
-    been written to in part; it is brought back when the file is opened next.
+    After a kill, `restore` does. The file must be on the disk as it is to be kept, and be closed when an exception
+    leaves the block.
     """
-    with _copying(path) as file:
-        shutil.copyfile(path, path + BACKUP + PARTIAL)
-        os.fsync(file)
-        rename(os.path.abspath(path + BACKUP + PARTIAL), os.path.abspath(path + BACKUP))
+    path = os.path.realpath(path)
+    file = opened_alone(path + BACKUP + PARTIAL, anew=True)
+    name = path + BACKUP + PARTIAL
+    try:
+        shutil.copyfile(path, name)
+        os.fsync(file.fileno())
+        rename(name, path + BACKUP)
+        name = path + BACKUP
         yield
-        flush()
         with open(path, "rb") as written:
             os.fsync(written.fileno())
-        os.remove(path + BACKUP)
-
-
-@contextlib.contextmanager
-def _copying(path: str) -> Iterator[int]:
-    """Hold the copy for oneself, as long as it is needed."""
-    file = opened_alone(path + BACKUP + PARTIAL, anew=True)
-    try:
-        yield file.fileno()
+    except BaseException:
+        if name == path + BACKUP:
+            rename(name, path)
+        raise
     finally:
-        remove(file, path + BACKUP + PARTIAL)
+        remove(file, name)
         leave(file)
 
 
 def restore(path: str) -> None:
     """Bring a copy back whose maker was killed, if there is one."""
+    path = os.path.realpath(path)
     if not os.path.exists(path + BACKUP):
         return
     try:
@@ -51,6 +50,35 @@ def restore(path: str) -> None:
     except (FileNotFoundError, FileBusyError):
         return  # it is no longer needed; or its maker is at work
     try:
-        rename(os.path.abspath(path + BACKUP), os.path.abspath(path))
+        rename(path + BACKUP, path)
     finally:
         leave(file)
+
+
+def forget_backup(path: str) -> None:
+    """Remove a copy that a killed program has left, since the file has been made anew."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.realpath(path) + BACKUP)
+
+
+@contextlib.contextmanager
+def claimed(path: str, alone: bool) -> Iterator[None]:
+    """Keep writers of HDF5 away from a file while the block lasts, if it is there; readers too, if `alone`.
+
+    Raises
+    ------
+    FileBusyError
+        If one of them has it open: HDF5 locks what it opens by ``flock``.
+    """
+    import fcntl
+
+    with contextlib.ExitStack() as stack:
+        if os.path.isfile(path):
+            file = stack.enter_context(open(path, "r+b" if alone else "rb"))
+            try:
+                fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileBusyError(f"{path} is open elsewhere: close it there before it is replaced") from None
+            except OSError:
+                pass  # a file system without locks
+        yield

@@ -22,7 +22,6 @@ from batchup.typed_files.handle import Handle
 from batchup.typed_files.known import Index
 from batchup.typed_files.layout import SOURCES, checked_id
 from batchup.typed_files.proxy import Proxy
-from batchup.typed_files.safety import backed_up
 
 if TYPE_CHECKING:
     from batchup.data_source import ArrayDataSource
@@ -90,6 +89,8 @@ class TypedFile:
             if hasattr(TypedFile, name):
                 raise InvalidTypeError(f"a feature cannot be called {name!r}: that is something of every TypedFile")
         cls._schema = checked_schema(schema)
+        for name, feature in cls._schema.items():
+            setattr(cls, name, feature)
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class TypedFile:
         **h5_kwargs: Any,
     ) -> None:
         self._contents = Contents(Handle(os.fspath(filename), mode, keep_open, h5_kwargs), allow_external)
-        self.skipped: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
         self._check_schema()
 
     @property
@@ -123,6 +124,11 @@ class TypedFile:
     def index(self) -> Index:
         """The ids of the sources, each with its place: a dict, which costs no reading."""
         return self._contents.index
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The sources that `create` has left out, with their errors."""
+        return self._skipped
 
     @property
     def attrs(self) -> Attributes:
@@ -207,7 +213,7 @@ class TypedFile:
             h5_kwargs,
         ).run()
         made = cls(filename, "r+", keep_open, **h5_kwargs)
-        made.skipped = skipped
+        made._skipped = skipped
         return made
 
     @classmethod
@@ -376,16 +382,13 @@ class TypedFile:
         self._contents.handle.close()
 
     def __enter__(self: Self) -> Self:
-        self._kept = self._contents.handle.keep_open
-        self._contents.handle.keep_open = True
+        self._contents.handle.hold()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._contents.handle.keep_open = self._kept
-        if not self._contents.handle.in_memory:
-            self.close()
+        self._contents.handle.unhold()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.filename!r}>"
@@ -394,22 +397,7 @@ class TypedFile:
         return feature_at(self._schema, path)
 
     def _add(self, source: Any, arrays: Mapping[str, NDArray[Any]], safe: bool) -> None:
-        """Append the arrays of a source, unless it has one of them."""
-        contents = self._contents
-        with contents.use(writing=True) as file:
-            contents.check_new(file, source, arrays)
-            if not safe:
-                contents.append([(checked_id(source), arrays)], self._schema)
-                return
-        if contents.handle.in_memory:
-            raise InvalidValueError("a file in memory cannot be kept safe: leave safe=True out")
-        self.flush()
-        try:
-            with backed_up(self.filename, self.flush):
-                contents.append([(checked_id(source), arrays)], self._schema)
-        except BaseException:
-            self.close()  # the copy is brought back when the file is opened next
-            raise
+        self._contents.add(checked_id(source), arrays, self._schema, safe)
 
     def _check_schema(self) -> None:
         """Make the groups of the features, or compare them with those that are there."""
@@ -418,23 +406,30 @@ class TypedFile:
         if missing and self._contents.handle.writable:
             with self._contents.use(writing=True) as file:
                 layout.make_schema(file, missing)
-                write_attributes(file, self._schema)
+                write_attributes(file, self._schema, missing)
 
     def _missing(self, file: Any) -> list[str]:
         """Return the paths of declared features that the file does not have; an error if one is something else."""
         paths = dict(leaves(self._schema))
-        for path in {path.rpartition("/")[0] for path in paths} - {""}:
-            if is_dataset(self._contents.object(file, path)):
-                raise FileFormatError(f"{self.filename}: {path} should be a group of features, and is a dataset")
         for path, feature in paths.items():
-            if feature.loads and is_dataset(self._contents.object(file, path)):
-                raise FileFormatError(f"{self.filename}: {path} is a plain dataset, which does not fit {feature!r}")
+            check_place(file, path, feature)
         return [path for path in paths if self._contents.object(file, path) is None]
 
 
-def write_attributes(file: Any, schema: Mapping[str, Feature]) -> None:
-    """Write the attributes of features."""
-    for path, feature in leaves(schema):
+def check_place(file: Any, path: str, feature: Feature) -> None:
+    """Raise a FileFormatError if something in a file does not fit a feature that is declared."""
+    parts = path.split("/")
+    for above in ("/".join(parts[:end]) for end in range(1, len(parts))):
+        if is_dataset(file.get(above)):
+            raise FileFormatError(f"{file.filename}: {above} should be a group of features, and is a dataset")
+    if feature.loads and is_dataset(file.get(path)):
+        raise FileFormatError(f"{file.filename}: {path} is a plain dataset, which does not fit {feature!r}")
+
+
+def write_attributes(file: Any, schema: Mapping[str, Feature], paths: Iterable[str]) -> None:
+    """Write the attributes of some features."""
+    features = dict(leaves(schema))
+    for path, feature in ((path, features[path]) for path in paths):
         for key, value in feature.attrs.items():
             write_attribute(file[path].attrs, key, value)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.errors import InvalidValueError
+from batchup._numbers import whole_number
+from batchup.errors import InvalidTypeError, InvalidValueError, WorkerError
 from batchup.typed_files.arrays import flattened
 from batchup.typed_files.feature import Feature
 from batchup.typed_files.loading import loaded
@@ -23,21 +25,25 @@ MOST = 16 * 2**20  # bytes that it should return
 BUFFERED = 4  # tasks that are done ahead of need, for each worker
 
 
-def pool_of(n_workers: int | None, parallelism: str) -> AbstractWorkerPool | None:
-    """Return the workers; None if nobody but the caller does it.
+def checked_workers(n_workers: Any, parallelism: Any) -> tuple[int | None, str]:
+    """Return the number of workers, and of which kind they are.
 
     Raises
     ------
-    InvalidValueError
-        If there is no such kind.
+    InvalidTypeError, InvalidValueError
+        If it is no number, or there is no such kind.
     """
-    if parallelism == "mp":
-        return WorkerProcessPool(n_workers)
-    if parallelism == "threads":
-        return WorkerThreadPool(n_workers)
+    if parallelism not in ("mp", "threads", "none"):
+        raise InvalidValueError(f"parallelism must be 'mp', 'threads' or 'none', got {parallelism!r}")
+    return None if n_workers is None else whole_number(n_workers, "n_workers", 1), parallelism
+
+
+def pool_of(n_workers: int | None, parallelism: str) -> AbstractWorkerPool | None:
+    """Return the workers; None if nobody but the caller does it."""
+    n_workers, parallelism = checked_workers(n_workers, parallelism)
     if parallelism == "none":
         return None
-    raise InvalidValueError(f"parallelism must be 'mp', 'threads' or 'none', got {parallelism!r}")
+    return WorkerProcessPool(n_workers) if parallelism == "mp" else WorkerThreadPool(n_workers)
 
 
 def loaded_by(
@@ -70,7 +76,7 @@ def in_order(
     pace = _Pace()
     with pool:
         stream = pool.work_stream(pace.tasks(function, first, items), BUFFERED * pool.processes)
-        with contextlib.closing(stream):
+        with contextlib.closing(stream), pace.named():
             for results, seconds in stream.retrieve_iter():
                 pace.learn(results, seconds)
                 yield from results
@@ -89,15 +95,28 @@ class _Pace:
 
     def __init__(self) -> None:
         self._many = 1
+        self._begun: deque[Sequence[Any]] = deque()
 
     def tasks(self, function: Callable[..., Any], first: tuple[Any, ...], items: Items) -> Iterator[Any]:
         start = 0
         while start < len(items):
             some = items[start : start + self._many]
             start += len(some)
+            self._begun.append(some)
             yield _do, (function, first, some)
 
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Say in an error about a worker that died which items it was at."""
+        try:
+            yield
+        except WorkerError as error:
+            shown = ", ".join(f"{item!r:.200}" for item in self._begun[0][:20])
+            error.__dict__.setdefault("__notes__", []).append(f"while it was at {shown}")
+            raise
+
     def learn(self, results: Sequence[Any], seconds: float) -> None:
+        self._begun.popleft()
         each = max(seconds / len(results), 1e-6)
         size = max(sum(map(_bytes, results)) / len(results), 1.0)
         self._many = max(1, min(int(GOAL / each), int(MOST / size), 2 * self._many))
@@ -116,8 +135,20 @@ def _bytes(result: Any) -> int:
 
 def _load(schema: Mapping[str, Feature], skips: bool, source: str) -> dict[str, NDArray[Any]] | str:
     try:
-        return flattened(loaded(source, schema), "")
+        return _named(source, schema)
+    except (ImportError, MemoryError):
+        raise  # nothing is wrong with the source
     except Exception as error:
         if not skips:
             raise
         return f"{type(error).__name__}: {error}"
+
+
+def _named(source: str, schema: Mapping[str, Feature]) -> dict[str, NDArray[Any]]:
+    try:
+        return flattened(loaded(source, schema), "")
+    except (InvalidTypeError, InvalidValueError) as error:
+        error.__dict__.setdefault("__notes__", []).append(f"while {source!r} was loaded")
+        raise
+    except StopIteration as error:
+        raise RuntimeError(f"StopIteration while {source!r} was loaded") from error
