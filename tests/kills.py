@@ -31,17 +31,22 @@ class Killer:
         The folder whose lines count.
     calls : sequence of str
         The functions of `os` that count.
+
+    Attributes
+    ----------
+    left : int
+        How many events are left.
     """
 
     def __init__(self, kind: str, package: str, calls: Sequence[str]) -> None:
         self._kind = kind
         self._code = (package, FILES)
         self._calls = calls
-        self._left = 0
+        self.left = 0
 
     def begin(self, count: int) -> None:
         """Have this process killed at the `count`-th event."""
-        self._left = count
+        self.left = count
         if self._kind == "lines":
             sys.settrace(self._trace)
             return
@@ -50,8 +55,8 @@ class Killer:
         os.pwrite = _torn(os.pwrite)
 
     def _event(self) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self.left -= 1
+        if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(10)
 

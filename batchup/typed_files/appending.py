@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.errors import InvalidValueError
+from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.typed_files.arrays import converted
 from batchup.typed_files.layout import (
     ARRAYS,
@@ -73,9 +73,15 @@ class Appender:
         InvalidValueError, InvalidTypeError
             If one does not fit those that are there.
         """
-        kinds = {path: self._kind(path, array) for path, array in arrays.items()}
-        found = {path: _fitted(array, kinds[path], f"{path} of {source!r}") for path, array in arrays.items()}
-        self._kinds.update(kinds)
+        known = dict(self._kinds)
+        try:
+            found = {}
+            for path, array in arrays.items():
+                self._kinds[path] = self._kind(path, array, source)
+                found[path] = _fitted(array, self._kinds[path], f"{path} of {source!r}")
+        except (InvalidTypeError, InvalidValueError):
+            self._kinds = known
+            raise
         return found
 
     def append(self, entries: Sequence[Entry], place_of: Callable[[str], int | None], count: int) -> dict[str, Any]:
@@ -119,17 +125,18 @@ class Appender:
             raise
         return regions
 
-    def _kind(self, path: str, array: NDArray[Any]) -> Kind:
+    def _kind(self, path: str, array: NDArray[Any], source: str) -> Kind:
         """Return what the arrays of a feature are: those that are there, or else this one."""
         if path in self._kinds:
             return self._kinds[path]
         name = f"{path}/{ARRAYS}"
         parts = path.split("/")
         for above in ("/".join(parts[:end]) for end in range(1, len(parts))):
-            if f"{above}/{ARRAYS}" in self._file:
-                raise InvalidValueError(f"{above} of {self._file.filename} is no group: pass an array")
-        if path in self._file and name not in self._file and len(self._file[path]):
-            raise InvalidValueError(f"{path} of {self._file.filename} is a group: pass a dict with its features")
+            if above in self._kinds or f"{above}/{ARRAYS}" in self._file:
+                raise InvalidValueError(f"{path} of {source!r} cannot be stored: {above} is no group, but an array")
+        below = any(known.startswith(f"{path}/") for known in self._kinds)
+        if below or (path in self._file and name not in self._file and len(self._file[path])):
+            raise InvalidValueError(f"{path} of {source!r} cannot be stored: it is a group, which takes a dict")
         if name not in self._file:
             dtype = np.dtype(self._kwargs_of(path).get("dtype", array.dtype))
             return Kind(array.shape[1:], dtype, array.shape)

@@ -62,6 +62,8 @@ class Attributes(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         with self._contents.use(writing=True) as file:
+            if file.swmr_mode:
+                raise InvalidValueError("attributes cannot be written while others read the file (SWMR)")
             write_attribute(file.require_group(self._name).attrs, key, value)
 
     def __delitem__(self, key: str) -> None:

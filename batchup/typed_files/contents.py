@@ -18,7 +18,7 @@ from batchup.typed_files.feature import Feature, ds_kwargs
 from batchup.typed_files.handle import Handle
 from batchup.typed_files.known import Index, Regions
 from batchup.typed_files.layout import ARRAYS, REFS, SOURCES, Rows, checked_id, h5py
-from batchup.typed_files.safety import backed_up
+from batchup.typed_files.safety import backed_up, claimed, reserved
 
 Bounds = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 
@@ -69,6 +69,8 @@ class Contents:
         """Return how many ids the file has now."""
         stored = self.object(file, layout.IDS)
         if stored is None:
+            if SOURCES in file and is_dataset(self.object(file, SOURCES)):
+                raise FileFormatError(f"{file.filename} is damaged: {SOURCES} should be a group, and is a dataset")
             return 0
         if file.swmr_mode and file.mode == "r":
             stored.id.refresh()
@@ -176,21 +178,30 @@ class Contents:
         """Append the arrays of a source, which must not have them yet; `safe` keeps a copy of the file meanwhile."""
         if safe and self.handle.in_memory:
             raise InvalidValueError("a file in memory cannot be kept safe: leave safe=True out")
-        with self.use(writing=True) as file:
+        self.handle.check_writable()
+        with self.use(writing=not safe) as file:
             self._check_new(file, source, arrays)
             appender = self._appender(file, schema)
-            entries = [(source, appender.fitted(source, arrays))]
+            fitted = appender.fitted(source, arrays)
             if not safe:
-                self._append(file, appender, entries)
+                self._append(file, appender, [(source, fitted)])
                 return
-            file.flush()
-            with backed_up(self.handle.path):
-                try:
-                    self._append(file, appender, entries)
-                    file.flush()
-                except BaseException:
-                    self.handle.abandon()
-                    raise
+        with self.handle.alone(), claimed(self.handle.path, alone=True), backed_up(self.handle.path):
+            try:
+                self._add_again(source, arrays, schema)
+            finally:
+                self.handle.interrupt()
+
+    def _add_again(self, source: str, arrays: Arrays, schema: Mapping[str, Feature]) -> None:
+        """Append to the file that was closed in between, and is kept for oneself now."""
+        file = self.handle.resume(locking=False)
+        if self.handle.generation != self._generation:
+            self._forget()
+        self._read_ids(file)
+        self._check_new(file, source, arrays)
+        appender = self._appender(file, schema)
+        self._append(file, appender, [(source, appender.fitted(source, arrays))])
+        file.flush()
 
     def _check_new(self, file: Any, source: str, arrays: Mapping[str, Any]) -> None:
         """Raise if a source has one of some arrays already."""
@@ -254,7 +265,8 @@ class Contents:
         for path in {path for _, arrays in entries for path in arrays}:
             self.node(file, path)
             self.object(file, f"{path}/{REFS}")
-        added = appender.append(entries, self._known.find, len(self._known.names))
+        with reserved(file, sum(array.nbytes for _, arrays in entries for array in arrays.values())):
+            added = appender.append(entries, self._known.find, len(self._known.names))
         self._read_ids(file)
         for path, regions in added.items():
             known = self._regions.setdefault(path, Regions())

@@ -129,7 +129,8 @@ class Creation:
                     journal.put(source, loaded)
                     if arrays:
                         yield source, arrays
-                bar.update()
+                if bar is not None:
+                    bar.update()
 
     def _fitted(self, source: str, loaded: Any, appender: Appender) -> dict[str, NDArray[Any]] | None:
         """Return what was loaded as it is stored; None if it is skipped."""
@@ -153,11 +154,11 @@ class Creation:
             raise
 
     def _bar(self) -> Any:
+        if not self._progress:
+            return contextlib.nullcontext()  # a bar that is disabled still starts a thread
         from tqdm.auto import tqdm
 
-        return tqdm(
-            total=len(self._sources), desc=os.path.basename(self._path), unit="source", disable=not self._progress
-        )
+        return tqdm(total=len(self._sources), desc=os.path.basename(self._path), unit="source")
 
     def _after_create(self, partial: str, schema: Mapping[str, Feature]) -> None:
         """Call the hooks of features and of the class."""

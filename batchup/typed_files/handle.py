@@ -89,8 +89,8 @@ class Handle:
         FileFormatError
             If it is no HDF5 file, or damaged.
         """
-        if writing and not self.writable:
-            raise InvalidValueError(f"{self.path} is open for reading: open it with mode='r+' to write to it")
+        if writing:
+            self.check_writable()
         if self._process != os.getpid():
             _inherited.append(self._file)
             self._begin()
@@ -106,6 +106,23 @@ class Handle:
         finally:
             with self._turn:
                 self._leave()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the file closed while the block lasts, and no other thread use it; see `resume`."""
+        with self._turn:
+            self._enter(writing=True)
+            self._close()  # HDF5 marks files that are open, and so would be their copies
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._leave()
+
+    def check_writable(self) -> None:
+        """Raise unless the file may be written to."""
+        if not self.writable:
+            raise InvalidValueError(f"{self.path} is open for reading: open it with mode='r+' to write to it")
 
     def _enter(self, writing: bool) -> None:
         """Wait for one's turn; who has it already need not."""
@@ -170,10 +187,16 @@ class Handle:
             self._turn.wait_for(lambda: self._writer is None and not +self._readers)
             self._close()
 
-    def abandon(self) -> None:
-        """Close the file at once, in the middle of writing: it is about to be replaced."""
+    def interrupt(self) -> None:
+        """Close the file at once, though the caller is writing it: it may be about to be replaced."""
         with self._turn:
             self._close()
+
+    def resume(self, **options: Any) -> Any:
+        """Open the file again within `alone`, with further options, until `interrupt`."""
+        with self._turn:
+            self._file = self._open(True, **options)
+            return self._file
 
     def flush(self) -> None:
         """Write what is in memory to the file."""
@@ -198,9 +221,12 @@ class Handle:
     def _close(self) -> None:
         self._to_close = self._lent = False
         if self._file:
-            with _descriptor(self._file) as descriptor:
-                self._file.close()
-                self._status = _status(self.path if descriptor is None else descriptor)
+            file, self._file = self._file, None
+            opened = _status_of(file)
+            file.close()
+            status = _status(self.path)
+            same = opened is None or (status is not None and status[:2] == opened[:2])
+            self._status = status if same else None  # somebody has replaced it
         self._file = None
 
     def _opened(self, writing: bool) -> Any:
@@ -211,36 +237,39 @@ class Handle:
             self._file = self._open(writing)
         return self._file
 
-    def _open(self, writing: bool) -> Any:
+    def _open(self, writing: bool, **options: Any) -> Any:
+        if self.mode in ("r", "r+", "a") and "driver" not in self.options:
+            restore(self.path)
+        before = _status(self.path)  # opening may change it already
         try:
-            file = self._opened_by_h5py(writing)
+            file = self._opened_by_h5py(writing, {**self.options, **options})
         except FileExistsError:
             raise
         except OSError as error:
             raise _clear(error, self.path) from error
         if self.writable:
             self.mode = "r+"
-        with _descriptor(file) as descriptor:
-            if self._status != _status(self.path if descriptor is None else descriptor):
-                self.generation += 1
+        opened = _status_of(file)
+        replaced = opened is not None and before is not None and opened[:2] != before[:2]
+        if self._status is None or self._status != before or replaced:
+            self.generation += 1
         return file
 
-    def _opened_by_h5py(self, writing: bool) -> Any:
+    def _opened_by_h5py(self, writing: bool, options: dict[str, Any]) -> Any:
         on_disk = "driver" not in self.options
         if self.mode == "w" and on_disk:
             self._make_anew()
             self.mode = "r+"
         mode = "r" if self.mode == "r+" and not writing else self.mode
         if mode not in ("r", "r+", "a") or not on_disk:
-            return h5py().File(self.path, mode, **self.options)
-        restore(self.path)
+            return h5py().File(self.path, mode, **options)
         there = mode != "a" or os.path.exists(self.path)
         if there:
             with open(self.path, "rb" if mode == "r" else "r+b"):
                 pass  # raises what h5py would tell in many words
         if mode == "r+":
             self._check_alone()
-        options = {name: value for name, value in self.options.items() if not there or name not in WHEN_MADE}
+        options = {name: value for name, value in options.items() if not there or name not in WHEN_MADE}
         return h5py().File(self.path, mode, **options)
 
     def _make_anew(self) -> None:
@@ -302,18 +331,12 @@ def _same(one: str, other: str) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _descriptor(file: Any) -> Iterator[int | None]:
-    """Have a descriptor of an open file, which outlives it while the block lasts; None if it has none."""
+def _status_of(file: Any) -> tuple[int, ...] | None:
+    """Return by what it is seen that an open file is another one, or was written to."""
     try:
-        descriptor = os.dup(file.id.get_vfd_handle()) if file.driver == "sec2" else None
+        return _status(file.id.get_vfd_handle()) if file.driver == "sec2" else None
     except (NotImplementedError, OSError, RuntimeError, ValueError):
-        descriptor = None
-    try:
-        yield descriptor
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        return None
 
 
 def _status(file: str | int) -> tuple[int, ...] | None:

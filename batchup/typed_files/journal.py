@@ -126,7 +126,7 @@ class Journal:
             checksum, size = _HEAD.unpack(head)
             place = (self._end + _HEAD.size, size)
             payload = os.pread(descriptor, size, place[0]) if sum(place) <= left else b""
-            if len(payload) < size or zlib.crc32(payload) != checksum:
+            if not size or len(payload) < size or zlib.crc32(payload) != checksum:
                 return
             self._end = sum(place)
             yield payload.partition(b"\n")[0].decode(), place

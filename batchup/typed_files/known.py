@@ -85,16 +85,18 @@ class Regions:
         self._grow(count)
         unknown = np.flatnonzero(self._starts[:count] == UNKNOWN)
         if len(unknown):
-            there = [] if refs is None else refs[: int(unknown[-1]) + 1]
-            for place in unknown.tolist():
-                self.put(place, rows_of(dataset, there[place]) if place < len(there) else None)
+            there = [] if refs is None else refs[: int(unknown[-1]) + 1].tolist()
+            rows = [rows_of(dataset, there[place]) if place < len(there) else None for place in unknown.tolist()]
+            bounds = np.array([(NONE, NONE) if found is None else found for found in rows], np.int64)
+            with self._lock:
+                self._starts[unknown], self._stops[unknown] = bounds.T
         return self._starts[:count].copy(), self._stops[:count].copy()
 
     def put(self, place: int, rows: Rows | None) -> None:
         """Take note of the rows of a source."""
         self._grow(place + 1)
-        self._stops[place] = NONE if rows is None else rows[1]
-        self._starts[place] = NONE if rows is None else rows[0]
+        with self._lock:
+            self._stops[place], self._starts[place] = (NONE, NONE) if rows is None else rows[::-1]
 
     def _grow(self, count: int) -> None:
         with self._lock:

@@ -6,11 +6,13 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 from batchup._files import PARTIAL, leave, opened_alone, remove, rename
 from batchup.errors import FileBusyError
 
 BACKUP = ".backup"  # behind the name of the file
+SPARE = 2**20  # bytes that HDF5 may need beside the data, for chunks that are not full, and to find them
 
 
 @contextlib.contextmanager
@@ -82,3 +84,34 @@ def claimed(path: str, alone: bool) -> Iterator[None]:
             except OSError:
                 pass  # a file system without locks
         yield
+
+
+@contextlib.contextmanager
+def reserved(file: Any, size: int) -> Iterator[None]:
+    """Set room on the disk aside for what will be added to an HDF5 file while the block lasts.
+
+    HDF5 cannot go back when the disk is full; without room, nothing is written at all.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
+    size : int
+        Bytes of what will be added.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    if file.driver != "sec2" or not hasattr(os, "posix_fallocate"):
+        yield
+        return
+    descriptor = file.id.get_vfd_handle()
+    end = os.fstat(descriptor).st_size
+    os.posix_fallocate(descriptor, end, 2 * size + SPARE)
+    try:
+        yield
+    finally:
+        file.flush()
+        os.ftruncate(descriptor, max(file.id.get_filesize(), end))

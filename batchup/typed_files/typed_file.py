@@ -212,7 +212,10 @@ class TypedFile:
             progress,
             h5_kwargs,
         ).run()
-        made = cls(filename, "r+", keep_open, **h5_kwargs)
+        made_of: type[Self] = cls
+        if schema:
+            made_of = type(cls.__name__, (cls,), {**schema, "__module__": cls.__module__})
+        made = made_of(filename, "r+", keep_open, **h5_kwargs)
         made._skipped = skipped
         return made
 
@@ -413,6 +416,9 @@ class TypedFile:
         paths = dict(leaves(self._schema))
         for path, feature in paths.items():
             check_place(file, path, feature)
+            refs = None if layout.IDS in file else file.get(f"{path}/{layout.REFS}")
+            if refs is not None and len(refs):
+                raise FileFormatError(f"{file.filename} is damaged: {path} belongs to sources, whose ids are missing")
         return [path for path in paths if self._contents.object(file, path) is None]
 
 
@@ -435,7 +441,7 @@ def write_attributes(file: Any, schema: Mapping[str, Feature], paths: Iterable[s
 
 
 def typedfile(name: str, schema: Mapping[str, Feature]) -> type[TypedFile]:
-    """Return a class of files with some features.
+    """Return a class of files with some features; like a named tuple, it can be pickled if it is found by its name.
 
     Examples
     --------
@@ -443,7 +449,8 @@ def typedfile(name: str, schema: Mapping[str, Feature]) -> type[TypedFile]:
     >>> h5m.typedfile("Sounds", {"wave": h5m.Array()}).wave
     <Array 'wave'>
     """
-    return type(name, (TypedFile,), checked_schema(schema))
+    module = sys._getframe(1).f_globals.get("__name__", "__main__")
+    return type(name, (TypedFile,), {**checked_schema(schema), "__module__": module})
 
 
 def in_mem(cls: type[Self]) -> Self:
