@@ -10,10 +10,12 @@ import numpy as np
 
 IN_ONE_PROCESS = ("ours", "batchup_0_2", "torch", "tf_data", "grain")
 WITHOUT_END = ("weighted", "join", "enter", "ragged")
-BY_WORKERS = ("decode", "transport", "again", "ahead", "ahead_in_order", "cold", "metadata", "write")
-FROM_FILES = ("file", "file_cold", "file_hdf5")
+BY_ID = ("ids", "ids_gzip")
+WHOLE_FILES = ("write", "create")
+BY_WORKERS = ("decode", "transport", "again", "ahead", "ahead_in_order", "cold", "metadata", "write", *BY_ID, "create")
+FROM_FILES = ("file", "file_cold", "file_hdf5", *BY_ID, "open_ids")
 OF_SEQUENCES = ("ragged", "open", "shares")
-ONE_SHOT = ("cold", "metadata", "open", "shares")
+ONE_SHOT = ("cold", "metadata", "open", "shares", "open_ids")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Work:
     @property
     def unit_rows(self) -> int:
         """Rows of what is timed: of a batch, or of a whole file that is written."""
-        return self.rows if self.kind == "write" else self.batch
+        return self.rows if self.kind in WHOLE_FILES else self.batch
 
     @property
     def batches(self) -> int | None:
@@ -60,12 +62,17 @@ class Work:
     @property
     def compressed(self) -> bool:
         """Whether some read what is compressed, in windows of many batches: epochs are run to their end then."""
-        return self.kind == "file_hdf5"
+        return self.kind in ("file_hdf5", "ids_gzip")
 
     @property
     def cold(self) -> bool:
         """Whether the files are put out of the page cache before each turn, so that it cannot last beyond an epoch."""
         return self.kind == "file_cold"
+
+    @property
+    def warmed_up(self) -> bool:
+        """Whether building a contender has warmed it up, because that ran a whole epoch; it may take half a minute."""
+        return self.kind == "create"
 
     @property
     def one_shot(self) -> bool:
@@ -87,7 +94,7 @@ class Work:
     def shrunk(self, factor: int) -> Work:
         """The same work over fewer rows, for a quick try of the harness."""
         rows = max(self.rows // factor, 4 * self.batch)
-        return replace(self, rows=rows - rows % self.batch if self.kind in (*FROM_FILES, "write") else rows)
+        return replace(self, rows=rows - rows % self.batch if self.kind in (*FROM_FILES, *WHOLE_FILES) else rows)
 
 
 def work_from(told: dict[str, Any]) -> Work:

@@ -57,6 +57,12 @@ ENVIRONMENTS = {
         ("batchup", "numpy", "h5py"),
         ("numpy scipy tqdm six h5py",),
     ),
+    "ours_typed": Environment(
+        "this tree, typed files",
+        ("ours_typed", "file_limits", "file_by_hand"),
+        ("batchup", "numpy", "h5py", "torch"),
+        ("torch==2.13.0", "numpy scipy tqdm six h5py cloudpickle"),
+    ),
     "torch": Environment(
         "torch",
         ("torch_loader", "torch_workers", "torch_files", "torch_sequences"),
@@ -76,6 +82,12 @@ ENVIRONMENTS = {
         ("hypersequence==0.10.0 numpy",),
     ),
     "h5py": Environment("h5py", ("h5py_files",), ("h5py", "numpy"), ("h5py numpy",)),
+    "h5mapper": Environment(
+        "h5mapper 0.3",
+        ("h5mapper_files",),
+        ("h5mapper", "numpy", "h5py", "torch"),
+        ("torch==2.13.0", "h5mapper==0.3.3 numpy==1.26.*"),
+    ),
     "seqp": Environment("seqp 0.1", ("seqp_sequences",), ("seqp", "h5py", "numpy"), ("seqp==0.1 h5py numpy",)),
     "ffcv": Environment("FFCV", ("ffcv_files",), ("ffcv", "numpy"), ("ffcv numpy",)),
     "webdataset": Environment("WebDataset", ("webdataset_files",), ("webdataset", "numpy"), ("webdataset numpy",)),

@@ -81,6 +81,9 @@ class Figures:
     def _verdict(self, target: Target) -> Verdict:
         if target.against is None:
             return Verdict(target, tuple(self._values(target.contender, target.figure)))
+        if self.work.one_shot:
+            figures = (self._values(name, target.figure) for name in (target.against, target.contender))
+            return Verdict(target, tuple(other / own for other, own in zip(*figures, strict=False)))
         return Verdict(target, tuple(self._ratios(target.contender, target.against)))
 
     def _values(self, name: str, figure: str) -> list[float]:

@@ -94,6 +94,7 @@ class ToWrite:
         self.work = work
         self.rows = make_rows(work)
         self.labels = labels_of(work)
+        self.newest = ""
         self._folder = folder
         self._paths: set[str] = set()
 
@@ -109,6 +110,7 @@ class ToWrite:
         def epoch() -> Iterator[str]:
             path = os.path.join(self._folder, f"{suffix}-{os.getpid()}-{next(numbers)}.{suffix}")
             self._paths.add(path)
+            self.newest = path
             write(path)
             sync(path)
             yield path
@@ -123,6 +125,20 @@ class ToWrite:
         self._paths.clear()
 
     close = make_ready
+
+
+class ToCreate(ToWrite):
+    """Rows that lie in small files, of one row each, out of which one file is to be made."""
+
+    def __init__(self, work: Work, folder: str) -> None:
+        super().__init__(work, folder)
+        small = os.path.join(folder, "small")
+        self.sources = [os.path.join(small, f"{number:06}.npy") for number in range(work.rows)]
+        if not os.path.exists(small):
+            os.mkdir(f"{small}.part")
+            for path, row in zip(self.sources, self.rows, strict=True):
+                np.save(os.path.join(f"{small}.part", os.path.basename(path)), row)
+            os.replace(f"{small}.part", small)
 
 
 def labels_of(work: Work) -> Array:

@@ -48,6 +48,8 @@ class Contender:
 
     def turn(self, work: Work, *, warm_up: bool) -> None:
         """Take a turn, unless out; keep what it gave, or set the pace by it."""
+        if warm_up and work.warmed_up:
+            return
         if self.one_shot:
             shot: Shot | None = self._ask("shoot")
             if shot is not None and not warm_up:

@@ -177,7 +177,8 @@ def verdict_row(record: BenchRecord, verdict: Verdict) -> list[str]:
 def wanting(target: Target, what: str) -> tuple[str, str]:
     """Say what a target asks for, and the unit that its figures have."""
     if target.against is not None:
-        return f"{target.contender}: at least {target.bound:g} x {target.against}", "x"
+        figure = "" if target.figure == "us" else f", {target.figure}"
+        return f"{target.contender}: at least {target.bound:g} x {target.against}{figure}", "x"
     if target.figure == RATE:
         return f"{target.contender}: at least {target.bound:g} GB/s", " GB/s"
     if target.figure == FIRST:

@@ -22,6 +22,20 @@ HDF5_NOTE = TELLS + (
     "The rows lie in the page cache; chunks have 128 KiB. *np.memmap* and *preadv* read a flat file. One half of a row "
     "is noise, the other zeros. Where batches are read in windows, which begin small, epochs are run to their end."
 )
+SERVING_NOTE = (
+    "The consumer lets go of each batch at once and touches nothing in it. All read one typed file, made by batchup, "
+    "of images and labels by id, each image a chunk, which lies in the page cache; turns run whole epochs. "
+    "*np.memmap*, *memory map + take* and *preadv*, which reads in sequence, read a flat file of the same images, "
+    "never compressed. Of the images that are compressed by gzip, four bits of each byte are noise and four are zero."
+)
+CREATING_NOTE = (
+    "Each small file holds an array of 16 x 16 numbers, and lies in the page cache. A turn makes whole files anew, "
+    "each on the disk when its time ends; making the first, which is not counted, is all the warm-up there is."
+)
+OPENING_NOTE = (
+    "A file of 10^5 ids with 16 B and a label each, in the page cache, opened anew each time. *Get* is "
+    "`file.x.get(id)` of ids drawn at random, the file kept open."
+)
 COLD = ("ours", "torch", "hypersequence")
 WARM = (*COLD, "h5py")
 WARM_LARGE = (*WARM, "ffcv", "grain", "webdataset")
@@ -87,6 +101,22 @@ HDF5_TARGETS = (
     Target("batchup, lzf", 5, "h5py, lzf"),
 )
 W2E = (_case(_large("file_hdf5", 8_000), *HDF5_TARGETS), _case(_small("file_hdf5", 256_000), *HDF5_TARGETS))
+BY_TORCH, BY_TORCH_WORKERS = "torch loader", "torch loader, 2 workers"
+SERVING_TARGETS = tuple(Target(f"batchup, {how}", 5, f"h5mapper, {how}") for how in (BY_TORCH, BY_TORCH_WORKERS))
+W2F = tuple(
+    Case(f"{label}3,072 B images, n = 10,048, B = 64", Work(kind, 10_048, 64, (32, 32, 3), "uint8"), SERVING_TARGETS)
+    for label, kind in (("", "ids"), ("gzip, ", "ids_gzip"))
+)
+W2G = Case(
+    "10,000 files of 256 B each",
+    Work("create", 10_000, 1, (16, 16), "uint8"),
+    tuple(Target(f"batchup, {kind}", 2, f"h5mapper, {kind}") for kind in ("none", "threads", "mp")),
+)
+W2H = Case(
+    "n = 100,000",
+    Work("open_ids", 100_000, 64, (16,), "uint8"),
+    tuple(Target("batchup", 2, "h5mapper", figure) for figure in ("open and first get, ms", "get, us")),
+)
 BENCHES = (
     _reading("w2a", "27 KB rows in a file, warm, shuffled", W2A, WARM_LARGE),
     _reading("w2b", "27 KB rows in a file, cold, shuffled", W2B, COLD),
@@ -101,6 +131,34 @@ BENCHES = (
         shows_rate=True,
         main="batchup, contiguous",
         environments=("ours_hdf5", "h5py"),
+    ),
+    Bench(
+        "w2f",
+        "Serving by id from a typed file, warm, shuffled",
+        (LIMIT, "memory map + take"),
+        W2F,
+        SERVING_NOTE,
+        shows_rate=True,
+        main="batchup, torch loader",
+        environments=("ours_typed", "h5mapper", "h5py"),
+    ),
+    Bench(
+        "w2g",
+        "Creating a typed file from small files",
+        ("np.load alone", "one array by h5py"),
+        (W2G,),
+        CREATING_NOTE,
+        unit="file",
+        main="batchup, none",
+        environments=("ours_typed", "h5mapper"),
+    ),
+    Bench(
+        "w2h",
+        "Opening a typed file of many ids",
+        (),
+        (W2H,),
+        OPENING_NOTE,
+        environments=("ours_typed", "h5mapper"),
     ),
     Bench(
         "w2w",

@@ -21,7 +21,7 @@ import numpy as np
 from checks import check
 from contenders import Trial, Way, Ways
 from declared import OF_SEQUENCES, Work, work_from
-from files import RowFiles, ToWrite
+from files import RowFiles, ToCreate, ToWrite
 from jpegs import make_jpegs
 from records import Build, Shot, Slice
 from sequences import Sequences
@@ -35,6 +35,8 @@ def make_source(work: Work, folder: str) -> Any:
         return RowFiles(work, folder)
     if work.kind in OF_SEQUENCES:
         return Sequences(work, folder)
+    if work.kind == "create":
+        return ToCreate(work, folder)
     if work.kind == "write":
         return ToWrite(work, folder)
     if work.kind == "decode":

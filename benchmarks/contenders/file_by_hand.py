@@ -10,7 +10,7 @@ from files import RowFiles
 from slices import Epoch
 from sources import Array
 
-from contenders import Ways
+from contenders import Way, Ways
 
 Batches = Iterator[tuple[Array, Array]]
 
@@ -40,8 +40,11 @@ def _epochs(work: Work, files: RowFiles, read: Callable[[Array, Array], Array]) 
     return epoch
 
 
+MAPPED: dict[str, Way] = {"np.memmap": fancy, "memory map + take": taken}
 WAYS: Ways = {
-    "file": {"np.memmap": fancy, "memory map + take": taken},
+    "file": MAPPED,
+    "ids": MAPPED,
+    "ids_gzip": MAPPED,
     "file_cold": {"np.memmap": fancy},
     "file_hdf5": {"np.memmap": fancy},
 }

@@ -86,6 +86,8 @@ READING: dict[str, Way] = {"preadv": in_sequence}
 WAYS: Ways = {
     "file": READING,
     "file_hdf5": READING,
+    "ids": READING,
+    "ids_gzip": READING,
     "file_cold": {**READING, "random reads": at_random},
     "write": {"tofile": to_file, "np.save": saved},
 }

@@ -12,6 +12,7 @@ from declared import Work
 from files import RowFiles, ToWrite
 from hdf5_layouts import LAYOUTS, file_of
 from slices import Epoch
+from typed import LABELS, ROWS, path_of
 
 from contenders import Closing, Way, Ways
 
@@ -47,6 +48,20 @@ def sorted_fancy_of(work: Work, files: RowFiles, layout: str) -> Closing:
     return Closing(epoch, file.close)
 
 
+def sliced(work: Work, files: RowFiles) -> Closing:
+    """`np.stack([file["x/__arr__"][32 * i : 32 * (i + 1)] for i in perm[i:i+B]])`; labels read once, then in memory."""
+    file, rng = h5py.File(path_of(work, files), "r"), np.random.RandomState(1)
+    rows, labels, length = file[f"{ROWS}/__arr__"], file[f"{LABELS}/__arr__"][()], work.shape[0]
+
+    def epoch() -> Iterator[Any]:
+        permutation = rng.permutation(work.rows)
+        for start in range(0, work.rows, work.batch):
+            indices = permutation[start : start + work.batch]
+            yield np.stack([rows[length * i : length * (i + 1)] for i in indices.tolist()]), labels[indices]
+
+    return Closing(epoch, file.close)
+
+
 def _way(layout: str) -> Way:
     way = partial(sorted_fancy_of, layout=layout)
     way.__doc__ = sorted_fancy_of.__doc__
@@ -67,5 +82,7 @@ def written(_: Work, to: ToWrite) -> Epoch:
 WAYS: Ways = {
     "file": {"h5py": sorted_fancy},
     "file_hdf5": {f"h5py, {layout}": _way(layout) for layout in LAYOUTS},
+    "ids": {"h5py, a slice an id": sliced},
+    "ids_gzip": {"h5py, a slice an id": sliced},
     "write": {"h5py": written},
 }
