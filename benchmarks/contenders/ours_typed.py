@@ -48,6 +48,19 @@ def by_torch_workers(work: Work, files: RowFiles) -> Closing:
     return _served(work, files, framework="torch", num_workers=WORKERS, persistent_workers=True)
 
 
+def by_torch_anew(work: Work, files: RowFiles) -> Epoch:
+    """The first, the file opened and `serve` called anew for each epoch: what was read or kept before is forgotten."""
+
+    def epoch() -> Iterator[Any]:
+        served = by_torch(work, files)
+        try:
+            yield from served()
+        finally:
+            served.close()
+
+    return epoch
+
+
 def by_numpy(work: Work, files: RowFiles) -> Closing:
     """`file.serve(dict(x=Input("x", GetId()), y=...), framework="numpy", batch_size=B, shuffle=7)`."""
     return _served(work, files, framework="numpy", shuffle=SEED)
@@ -130,6 +143,7 @@ def opened(work: Work, files: RowFiles) -> Trial:
 SERVED: dict[str, Way] = {
     "batchup, torch loader": by_torch,
     "batchup, torch loader, 2 workers": by_torch_workers,
+    "batchup, torch loader, opened anew": by_torch_anew,
     "batchup, numpy loader": by_numpy,
     "batchup, data source": by_source,
 }
