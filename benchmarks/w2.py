@@ -27,8 +27,8 @@ SERVING_NOTE = (
     "of images and labels by id, each image a chunk, which lies in the page cache; turns run whole epochs. "
     "*np.memmap*, *memory map + take* and *preadv*, which reads in sequence, read a flat file of the same images, "
     "never compressed. Of the images that are compressed by gzip, four bits of each byte are noise and four are zero; "
-    "batchup keeps those that it has decompressed, all of which fit, unless it opens the file anew. *Build* is all from "
-    "opening the file to the first batch; that of who comes first has the making of the file in it."
+    "batchup keeps those that it has decompressed, all of which fit, unless it opens the file anew. *Build* is all "
+    "from opening the file to the first batch; that of the first of batchup has the making of the file in it."
 )
 CREATING_NOTE = (
     "Each small file holds an array of 16 x 16 numbers, and lies in the page cache. A turn makes whole files anew, "
