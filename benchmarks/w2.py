@@ -26,7 +26,7 @@ SERVING_NOTE = (
     "The consumer lets go of each batch at once and touches nothing in it. All read one typed file, made by batchup, "
     "of images and labels by id, each image a chunk, which lies in the page cache; turns run whole epochs. "
     "*np.memmap*, *memory map + take* and *preadv*, which reads in sequence, read a flat file of the same images, "
-    "never compressed. Of the images that are compressed by gzip, four bits of each byte are noise and four are zero; "
+    "never compressed. One half of an image that is compressed by gzip is noise, the other zeros; "
     "batchup keeps those that it has decompressed, all of which fit, unless it opens the file anew. *Build* is all "
     "from opening the file to the first batch; that of the first of batchup has the making of the file in it."
 )
