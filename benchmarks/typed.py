@@ -34,13 +34,13 @@ def _write(path: str, work: Work, files: RowFiles) -> None:
     h5m: Any = importlib.import_module("batchup.typed_files")
     rows = files.rows()
 
-    class Rows(h5m.Feature):  # type: ignore[misc, name-defined]
+    class Rows(h5m.Feature):
         __ds_kwargs__ = {"compression": "gzip"} if work.kind == "ids_gzip" else {}
 
         def load(self, source: str) -> Array:
             return np.array(rows[numbers[source]])
 
-    class Labels(h5m.Feature):  # type: ignore[misc, name-defined]
+    class Labels(h5m.Feature):
         def load(self, source: str) -> Any:
             return files.labels[numbers[source]]
 

@@ -18,14 +18,14 @@ from contenders import Closing, Trial, Way, Ways
 WORKERS = 2
 
 
-class Rows(h5m.TypedFile):  # type: ignore[misc]
+class Rows(h5m.TypedFile):
     """Rows and their labels."""
 
     x = h5m.Array()
     y = h5m.Array()
 
 
-class Small(h5m.Array):  # type: ignore[misc]
+class Small(h5m.Array):
     """What small files hold."""
 
     __re__ = r"\.npy$"
@@ -35,7 +35,7 @@ class Small(h5m.Array):  # type: ignore[misc]
         return np.load(source)
 
 
-class Smalls(h5m.TypedFile):  # type: ignore[misc]
+class Smalls(h5m.TypedFile):
     """What small files hold, together."""
 
     x = Small()
