@@ -65,6 +65,16 @@ class Contents:
         with self.use():
             return self._known
 
+    def place_of(self, source: Any) -> int:
+        """Return the place of a source, while the file is in use.
+
+        Raises
+        ------
+        UnknownIdError
+            If the file does not have it.
+        """
+        return self._known[source]
+
     def _count(self, file: Any) -> int:
         """Return how many ids the file has now."""
         stored = self.object(file, layout.IDS)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -74,10 +74,9 @@ def is_text(name: str) -> bool:
     return True
 
 
-@cache
 def h5py() -> Any:
     """Return h5py; an error that names the command if it is not installed."""
-    return required("h5py", "hdf5", "TypedFile")
+    return sys.modules.get("h5py") or required("h5py", "hdf5", "TypedFile")
 
 
 def feature_keys(file: Any) -> list[str]:

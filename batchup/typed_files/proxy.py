@@ -150,7 +150,7 @@ class Proxy:
             If the file has no such source.
         """
         with self._contents.use() as file:
-            place = self._contents.index[source]
+            place = self._contents.place_of(source)
             node = self._contents.node(file, self.name)
             if node is None:
                 return {} if isinstance(self._own, Group) else None
