@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +36,6 @@ class Contents:
     def __init__(self, handle: Handle, allow_external: bool) -> None:
         self.handle = handle
         self.allow_external = allow_external
-        self._lock = threading.RLock()
         self._forget()
 
     def _forget(self) -> None:
@@ -53,7 +51,7 @@ class Contents:
     def use(self, writing: bool = False) -> Iterator[Any]:
         """Have the file open while the block lasts, and what is known of it up to date."""
         with self.handle.use(writing) as file:
-            with self._lock:
+            with self.handle.noting:
                 if self.handle.generation != self._generation or self._count(file) < len(self._known.names):
                     self._forget()
                 self._read_ids(file)

@@ -61,7 +61,7 @@ class Creation:
         self._options = dict(h5_kwargs)
         self._skipped: dict[str, str] = {}
         self._failure: Exception | None = None
-        check_options(self._options)
+        layout.check_options(self._options)
 
     def run(self) -> dict[str, str]:
         """Make the file; return the errors of the sources that were skipped."""
@@ -189,11 +189,6 @@ def prepared(schema: Mapping[str, Feature], sources: Sequence[str], file: Any, p
             found[name] = feature.prepared(sources, file[path].attrs if path in file else {})
         found[name].__set_name__(None, name)
     return found
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Raise what h5py raises for options that it does not know, before anything is made."""
-    layout.h5py().File("options", "w", **{**options, "driver": "core", "backing_store": False}).close()
 
 
 def checked_sources(sources: Iterable[Any]) -> list[str]:

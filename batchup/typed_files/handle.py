@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batchup._files import PARTIAL
+from batchup._unfinished import Unfinished
 from batchup.errors import FileBusyError, FileFormatError, InvalidValueError
-from batchup.typed_files.layout import h5py
+from batchup.typed_files.layout import check_options, h5py
 from batchup.typed_files.safety import claimed, forget_backup, restore
 
 MODES = ("r", "r+", "a", "w", "w-", "x")
@@ -57,6 +57,7 @@ class Handle:
         self._writer: int | None = None
         self._depth = self._waiting = self._held = 0
         self._lent = self._to_close = False
+        self.noting = threading.RLock()  # to be held while what is known of the file is brought up to date
         self._process = os.getpid()
         _handles.add(self)
 
@@ -94,6 +95,7 @@ class Handle:
         if self._process != os.getpid():
             _inherited.append(self._file)
             self._begin()
+            self.generation += 1  # what is known may have been locked by a thread that is not here
         with self._turn:
             self._enter(writing)
             try:
@@ -136,12 +138,17 @@ class Handle:
         elif self._readers[thread]:
             raise FileBusyError(f"{self.path} cannot be written to while it is being read by the same thread")
         else:
-            self._waiting += 1
-            try:
-                self._turn.wait_for(lambda: self._writer is None and not +self._readers)
-            finally:
-                self._waiting -= 1
+            self._wait()
             self._writer, self._depth = thread, 1
+
+    def _wait(self) -> None:
+        """Wait until nobody uses the file; who comes later waits longer."""
+        self._waiting += 1
+        try:
+            self._turn.wait_for(lambda: self._writer is None and not +self._readers)
+        finally:
+            self._waiting -= 1
+            self._turn.notify_all()
 
     def _leave(self) -> None:
         thread = threading.get_ident()
@@ -152,9 +159,11 @@ class Handle:
             self._readers -= Counter([thread])
         if self._writer is None and not +self._readers:
             stays = self.keep_open or self._held or self._lent or self.in_memory
-            if self._to_close or not stays:
-                self._close()
-        self._turn.notify_all()
+            try:
+                if self._to_close or not stays:
+                    self._close()
+            finally:
+                self._turn.notify_all()
 
     def lend(self) -> Any:
         """Return the open file, which stays open until `close`."""
@@ -170,7 +179,7 @@ class Handle:
     def unhold(self) -> None:
         """Close the file, if nobody else holds it."""
         with self._turn:
-            self._held -= 1
+            self._held = max(0, self._held - 1)
             last = not self._held and not self.in_memory
         if last:
             self.close()
@@ -184,7 +193,7 @@ class Handle:
             if self._writer == thread or self._readers[thread]:
                 self._to_close = True  # when this thread is done
                 return
-            self._turn.wait_for(lambda: self._writer is None and not +self._readers)
+            self._wait()
             self._close()
 
     def interrupt(self) -> None:
@@ -274,15 +283,13 @@ class Handle:
 
     def _make_anew(self) -> None:
         """Put an empty file in the place of what is there: who has that mapped keeps it."""
-        partial = f"{self.path}.{os.getpid()}{PARTIAL}"
-        with claimed(self.path, alone=True):
-            try:
-                h5py().File(partial, "w", **self.options).close()
-                os.replace(partial, self.path)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(partial)
-                raise
+        check_options(self.options)
+        with claimed(self.path, alone=True), contextlib.ExitStack() as stack:
+            unfinished = Unfinished(self.path)
+            stack.callback(unfinished.discard)
+            with unfinished.hdf5(**self.options):
+                pass
+            unfinished.take()
             forget_backup(self.path)
 
     def _check_alone(self) -> None:

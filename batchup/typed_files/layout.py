@@ -79,6 +79,11 @@ def h5py() -> Any:
     return sys.modules.get("h5py") or required("h5py", "hdf5", "TypedFile")
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise what h5py raises for options that it does not know, before anything is made."""
+    h5py().File("options", "w", **{**options, "driver": "core", "backing_store": False}).close()
+
+
 def feature_keys(file: Any) -> list[str]:
     """Return the paths of the features in a file, as it lists them."""
     return list(dict.fromkeys(texts(file.get(KEYS), file)))

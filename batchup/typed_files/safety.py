@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from batchup._files import PARTIAL, leave, opened_alone, remove, rename
 from batchup.errors import FileBusyError
 
 BACKUP = ".backup"  # behind the name of the file
+_UNKNOWN = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)  # to file systems that cannot set room aside
 SPARE = 2**20  # bytes that HDF5 may need beside the data, for chunks that are not full, and to find them
 
 
@@ -109,7 +111,11 @@ def reserved(file: Any, size: int) -> Iterator[None]:
         return
     descriptor = file.id.get_vfd_handle()
     end = os.fstat(descriptor).st_size
-    os.posix_fallocate(descriptor, end, 2 * size + SPARE)
+    try:
+        os.posix_fallocate(descriptor, end, size + size // 8 + SPARE)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
     try:
         yield
     finally:
