@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from batchup import typed_files as h5m
 
+from ..hsq import child
 from ..images import image_folder
 from ..test_seed_h5mapper import BLOCKS
 
@@ -28,15 +30,16 @@ class MyInputFeature(h5m.Image):
         return super().load(source)[None]
 
 
-@pytest.fixture
-def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the paths of images in a folder for each label."""
-    monkeypatch.chdir(tmp_path)
-    return image_folder(tmp_path, NAMES)
+@pytest.mark.parametrize("use", ["a_file_as_a_dataset", "what_is_served"])
+def test_with_workers(use: str, tmp_path: Path) -> None:
+    """Both examples run in a program of their own: the workers of PyTorch are forked off, beside no other framework."""
+    child(f"import sys; from tests.frameworks.test_seed_h5mapper_torch import {use}; {use}(sys.argv[1])", tmp_path)
 
 
-def test_a_file_as_a_dataset(sources: list[str]) -> None:
-    """A class that is a dataset of PyTorch, too, is read by the processes of a DataLoader."""
+def a_file_as_a_dataset(folder: str) -> None:
+    """Check that a class that is a dataset of PyTorch, too, is read by the processes of a DataLoader."""
+    os.chdir(folder)
+    sources = image_folder(Path(), NAMES)
     names: dict[str, Any] = {
         "h5m": h5m, "torch": torch, "MyInputFeature": MyInputFeature, "sources": sources, "__name__": "example",
     }  # fmt: skip
@@ -50,8 +53,10 @@ def test_a_file_as_a_dataset(sources: list[str]) -> None:
     ds.close()
 
 
-def test_serve(sources: list[str]) -> None:
-    """A batch object comes back with tensors in the place of its inputs, each id once per epoch."""
+def what_is_served(folder: str) -> None:
+    """Check that a batch object comes back with tensors in the place of its inputs, each id once per epoch."""
+    os.chdir(folder)
+    sources = image_folder(Path(), NAMES)
     schema = {"data": h5m.Group(image=h5m.Image("L"), labels=h5m.DirLabels())}
     h5m.typedfile("Train", schema).create("train.h5", sources, parallelism="threads")
     names: dict[str, Any] = {"h5m": h5m, "TypedFile": h5m.TypedFile}
