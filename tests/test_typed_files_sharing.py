@@ -13,6 +13,7 @@ import pytest
 from batchup import typed_files as h5m
 from batchup.errors import FileBusyError
 
+from .hsq import child
 from .kills import in_a_fork
 
 
@@ -139,19 +140,21 @@ def test_what_fails_midway_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_parent_writes_while_its_child_lives(tmp_path: Path) -> None:
     """A process that was forked off while the file was open for reading does not keep its parent from writing."""
-    file = pair(tmp_path / "x.h5", "0", keep_open=True)
-    file.close()
-    file = Pair(tmp_path / "x.h5", "r+", keep_open=True)
+    child("import sys; from tests.test_typed_files_sharing import writes_beside as check; check(sys.argv[1])", tmp_path)
+
+
+def writes_beside(folder: str) -> None:
+    """Write while a child lives; where nothing else runs, since it is forked off."""
+    path = Path(folder) / "x.h5"
+    pair(path, "0").close()
+    file = Pair(path, "r+", keep_open=True)
     assert file.a[:].tolist() == [ord("0")] * 3
     reading, writing = os.pipe()
 
-    def child() -> None:
-        os.close(writing)
-        os.read(reading, 1)  # until the parent is done
-
     pid = os.fork()
     if pid == 0:
-        child()
+        os.close(writing)
+        os.read(reading, 1)  # until the parent is done
         os._exit(0)
     try:
         file.add("1", {"a": [1]})
