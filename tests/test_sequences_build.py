@@ -418,7 +418,6 @@ def test_killed() -> None:
 
 def test_hdf5() -> None:
     """--format hdf5 writes the same records into HDF5 files."""
-    pytest.importorskip("h5py", exc_type=ImportError)
     from batchup.sequences import Hdf5RecordReader
 
     assert build("--format", "hdf5", "--records-per-shard", "4") == 0

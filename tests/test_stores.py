@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tables
+import zarr
 from numpy.typing import NDArray
 
 from batchup import ArrayDataSource, WorkerProcessPool, loader
@@ -27,7 +29,6 @@ def rows(dtype: Any = np.int32) -> NDArray[Any]:
 
 def zarr_array(folder: Path, values: NDArray[Any], mode: str = "r", **options: Any) -> Any:
     """Make an array of zarr, and open it."""
-    zarr = pytest.importorskip("zarr")
     path = str(folder / "a.zarr")
     if zarr.__version__ < "3":
         options.pop("zarr_format", None)  # it has no other
@@ -37,7 +38,8 @@ def zarr_array(folder: Path, values: NDArray[Any], mode: str = "r", **options: A
 
 def sharded(folder: Path, values: NDArray[Any]) -> Any:
     """Make an array of zarr whose chunks lie together in larger files, and open it."""
-    zarr = pytest.importorskip("zarr", minversion="3", reason="older ones have no shards")
+    if zarr.__version__ < "3":
+        pytest.skip("zarr 2 has no shards")
     path = str(folder / "a.zarr")
     zarr.create_array(path, shape=values.shape, dtype=values.dtype, chunks=(4, 3, 5), shards=(20, 6, 5))[...] = values
     return zarr.open_array(path, mode="r")
@@ -45,7 +47,6 @@ def sharded(folder: Path, values: NDArray[Any]) -> Any:
 
 def tables_array(folder: Path, values: NDArray[Any], mode: str = "r", **options: Any) -> Any:
     """Make an array of PyTables, and open it."""
-    tables = pytest.importorskip("tables")
     with tables.open_file(folder / "a.h5", "w") as file:
         if options.pop("extendable", False):
             file.create_earray("/group", "x", obj=values, createparents=True, **options)
@@ -58,7 +59,6 @@ def tables_array(folder: Path, values: NDArray[Any], mode: str = "r", **options:
 
 def packed(folder: Path, values: NDArray[Any], **options: Any) -> Any:
     """Make a compressed array of PyTables, and open it."""
-    tables = pytest.importorskip("tables")
     return tables_array(folder, values, chunkshape=(8, 6, 5), filters=tables.Filters(5, "blosc"), **options)
 
 

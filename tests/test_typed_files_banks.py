@@ -22,8 +22,6 @@ from batchup import typed_files as h5m
 from batchup.cli import main
 from batchup.work_pool import WorkerThreadPool
 
-pytest.importorskip("h5py", exc_type=ImportError)
-
 WITHOUT_PROCESSES = ("--parallelism", "none")
 RATE = 8000
 
@@ -61,15 +59,18 @@ def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def write_image(path: str, pixels: NDArray[np.uint8]) -> str:
-    image = pytest.importorskip("PIL.Image", exc_type=ImportError)
+    from PIL import Image
+
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    image.fromarray(pixels).save(path)
+    Image.fromarray(pixels).save(path)
     return path
 
 
 def digits(n: int = 30) -> dict[str, NDArray[np.uint8]]:
     """Write some digits into directories by class; return them by path, in the order in which they are found."""
-    data = pytest.importorskip("sklearn.datasets").load_digits()
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
     pixels = (data.images[:n] * 15.9).astype(np.uint8)
     paths = [f"digits/{label}/{number:03d}.png" for number, label in enumerate(data.target[:n])]
     made = {write_image(path, image): image for path, image in zip(paths, pixels, strict=True)}

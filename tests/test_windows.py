@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -193,7 +194,6 @@ def test_windows_in_threads_grow(chunks: Counting) -> None:
 
 def test_processes(tmp_path: Path) -> None:
     """Worker processes read windows, too."""
-    h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=X, chunks=(ROWS, 3), compression="gzip")
     with h5py.File(tmp_path / "a.h5", "r") as file, WorkerProcessPool(2) as pool:
