@@ -11,13 +11,13 @@ from batchup._extras import required
 from batchup.columns.abstract import Column
 from batchup.columns.arrays import array_column
 from batchup.columns.chunked import ChunkedColumn
-from batchup.columns.files import OpenFile
+from batchup.columns.files import OpenFile, check_file_status, file_status
 from batchup.columns.hdf5_chunks import ChunkLayout, ChunkTable, RawChunks
 from batchup.columns.hdf5_filters import Filters
 from batchup.columns.records import RecordColumn
 from batchup.columns.sliced import SlicedChunks
 from batchup.columns.storage import MappedStorage
-from batchup.errors import FileFormatError, InvalidTypeError
+from batchup.errors import InvalidTypeError
 
 
 def is_dataset(data: Any) -> bool:
@@ -117,8 +117,7 @@ def reduced(dataset: Any) -> tuple[Any, tuple[Any, ...]]:
             "processes can read it if it is opened read-only, from a file that is still there"
         )
     path = os.path.abspath(file.filename)
-    status = os.stat(path)
-    return reopened, (path, dataset.name, (status.st_size, status.st_mtime_ns))
+    return reopened, (path, dataset.name, file_status(path))
 
 
 def _can_be_reopened(dataset: Any) -> bool:
@@ -140,7 +139,5 @@ def reopened(path: str, name: str, status: tuple[int, int]) -> Any:
     FileFormatError
         If the file has been replaced or written to since it was sent.
     """
-    found = os.stat(path)
-    if (found.st_size, found.st_mtime_ns) != tuple(status):
-        raise FileFormatError(f"{path} has been replaced or written to since its dataset {name} was sent: open it anew")
+    check_file_status(path, status, f"its dataset {name} was sent")
     return required("h5py", "hdf5", "reading HDF5 files").File(path, "r")[name]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.errors import InvalidValueError
+from batchup.errors import FileFormatError, InvalidValueError
 
 
 class OpenFile:
@@ -66,6 +66,12 @@ def file_status(name: str) -> tuple[int, int]:
     """Return by what it is seen that a file is another one, or was written to."""
     status = os.stat(name)
     return status.st_size, status.st_mtime_ns
+
+
+def check_file_status(name: str, status: tuple[int, int], what: str) -> None:
+    """Raise FileFormatError if a file is not as it was when something of it, called `what`, was opened or sent."""
+    if file_status(name) != tuple(status):
+        raise FileFormatError(f"{name} has been replaced or written to since {what}: open it anew")
 
 
 class Region(NamedTuple):

@@ -11,13 +11,19 @@ import numpy as np
 
 from batchup.columns.abstract import Column
 from batchup.columns.chunked import ChunkedColumn
+from batchup.columns.files import check_file_status, file_status
 from batchup.columns.sliced import SlicedChunks
-from batchup.errors import FileFormatError, InvalidTypeError
+from batchup.errors import InvalidTypeError
 
 TOGETHER = 16 * 2**20  # bytes of chunks that are read at once
 CHUNK = 64 * 1024  # bytes of an array in one piece that are read as a chunk
 
 _tables_lock = threading.RLock()  # PyTables is for one thread at a time
+
+if hasattr(os, "register_at_fork"):  # no thread that is not there any more may hold it in a forked process
+    os.register_at_fork(
+        before=_tables_lock.acquire, after_in_parent=_tables_lock.release, after_in_child=_tables_lock.release
+    )
 
 
 def is_zarr(data: Any) -> bool:
@@ -79,8 +85,7 @@ def tables_reduced(array: Any) -> tuple[Any, tuple[Any, ...]]:
             "is opened read-only, from a file that is still there"
         )
     path = os.path.abspath(file.filename)
-    status = os.stat(path)
-    return tables_reopened, (path, array._v_pathname, (status.st_size, status.st_mtime_ns))
+    return tables_reopened, (path, array._v_pathname, file_status(path))
 
 
 def tables_reopened(path: str, name: str, status: tuple[int, int]) -> Any:
@@ -91,9 +96,7 @@ def tables_reopened(path: str, name: str, status: tuple[int, int]) -> Any:
     FileFormatError
         If the file has been replaced or written to since it was sent.
     """
-    found = os.stat(path)
-    if (found.st_size, found.st_mtime_ns) != tuple(status):
-        raise FileFormatError(f"{path} has been replaced or written to since its array {name} was sent: open it anew")
+    check_file_status(path, status, f"its array {name} was sent")
     return importlib.import_module("tables").open_file(path, "r").get_node(name)
 
 

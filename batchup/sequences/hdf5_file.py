@@ -15,7 +15,7 @@ from batchup._extras import required
 from batchup._indices import Indices
 from batchup.columns import Ragged, SequenceColumn
 from batchup.columns.datasets import stored_as_they_are
-from batchup.columns.files import file_status
+from batchup.columns.files import check_file_status, file_status
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 
 
@@ -142,9 +142,11 @@ class Hdf5Handle:
             raise InvalidValueError(f"{self.name} has been closed: read from it before, or open it again")
         if self._file is None or self._process != os.getpid():
             file = opened(self.name)
-            if file_status(self.name) != self._status:
+            try:
+                check_file_status(self.name, self._status, "it was opened")
+            except FileFormatError:
                 file.close()
-                raise FileFormatError(f"{self.name} has been replaced or written to since it was opened: open it anew")
+                raise
             self._file, self._process = file, os.getpid()
         return self._file
 
