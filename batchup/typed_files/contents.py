@@ -52,9 +52,10 @@ class Contents:
         """Have the file open while the block lasts, and what is known of it up to date."""
         with self.handle.use(writing) as file:
             with self.handle.noting:
-                if self.handle.generation != self._generation or self._count(file) < len(self._known.names):
+                count = self._count(file)
+                if self.handle.generation != self._generation or count < len(self._known.names):
                     self._forget()
-                self._read_ids(file)
+                self._read_ids(file, count)
             yield file
 
     @property
@@ -84,9 +85,9 @@ class Contents:
             stored.id.refresh()
         return layout.length_of_texts(stored, file)
 
-    def _read_ids(self, file: Any) -> None:
-        """Read the ids that are new in a file."""
-        if self._count(file) > len(self._known.names):
+    def _read_ids(self, file: Any, count: int) -> None:
+        """Read the ids that are new in a file, which has so many now."""
+        if count > len(self._known.names):
             self._known.extend(layout.texts(self.object(file, layout.IDS), file, len(self._known.names)))
 
     def place(self, source: Any) -> int | None:
@@ -205,7 +206,7 @@ class Contents:
         file = self.handle.resume(locking=False)
         if self.handle.generation != self._generation:
             self._forget()
-        self._read_ids(file)
+        self._read_ids(file, self._count(file))
         self._check_new(file, source, arrays)
         appender = self._appender(file, schema)
         self._append(file, appender, [(source, appender.fitted(source, arrays))])
@@ -219,12 +220,6 @@ class Contents:
                 raise InvalidValueError(
                     f"{source!r} has {path} already: set(source, data) writes over it, another id adds to it"
                 )
-
-    def append(self, entries: Sequence[Entry], schema: Mapping[str, Feature]) -> None:
-        """Append the arrays of sources that do not have them yet."""
-        with self.use(writing=True) as file:
-            appender = self._appender(file, schema)
-            self._append(file, appender, [(source, appender.fitted(source, arrays)) for source, arrays in entries])
 
     def write(self, source: str, arrays: Arrays, schema: Mapping[str, Feature]) -> None:
         """Write over the arrays of a source, and append those that it does not have yet; all of them, or none."""
@@ -275,7 +270,7 @@ class Contents:
             self.object(file, f"{path}/{REFS}")
         with reserved(file, sum(array.nbytes for _, arrays in entries for array in arrays.values())):
             added = appender.append(entries, self._known.find, len(self._known.names))
-        self._read_ids(file)
+        self._read_ids(file, self._count(file))
         for path, regions in added.items():
             known = self._regions.setdefault(path, Regions())
             for place, rows in regions.items():

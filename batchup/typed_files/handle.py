@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,7 +52,7 @@ class Handle:
     def _begin(self) -> None:
         self._turn = threading.Condition(threading.Lock())
         self._file: Any = None
-        self._readers: Counter[int] = Counter()  # by thread
+        self._readers: dict[int, int] = {}  # by thread, how often
         self._writer: int | None = None
         self._depth = self._waiting = self._held = 0
         self._lent = self._to_close = False
@@ -132,10 +131,10 @@ class Handle:
         if self._writer == thread:
             self._depth += 1
         elif not writing:
-            if not self._readers[thread]:
+            if thread not in self._readers:
                 self._turn.wait_for(lambda: self._writer is None and not self._waiting)
-            self._readers[thread] += 1
-        elif self._readers[thread]:
+            self._readers[thread] = self._readers.get(thread, 0) + 1
+        elif thread in self._readers:
             raise FileBusyError(f"{self.path} cannot be written to while it is being read by the same thread")
         else:
             self._wait()
@@ -145,7 +144,7 @@ class Handle:
         """Wait until nobody uses the file; who comes later waits longer."""
         self._waiting += 1
         try:
-            self._turn.wait_for(lambda: self._writer is None and not +self._readers)
+            self._turn.wait_for(lambda: self._writer is None and not self._readers)
         finally:
             self._waiting -= 1
             self._turn.notify_all()
@@ -156,8 +155,10 @@ class Handle:
             self._depth -= 1
             self._writer = thread if self._depth else None
         else:
-            self._readers -= Counter([thread])
-        if self._writer is None and not +self._readers:
+            left = self._readers.pop(thread) - 1
+            if left:
+                self._readers[thread] = left
+        if self._writer is None and not self._readers:
             stays = self.keep_open or self._held or self._lent or self.in_memory
             try:
                 if self._to_close or not stays:
@@ -190,7 +191,7 @@ class Handle:
             return
         with self._turn:
             thread = threading.get_ident()
-            if self._writer == thread or self._readers[thread]:
+            if self._writer == thread or thread in self._readers:
                 self._to_close = True  # when this thread is done
                 return
             self._wait()
@@ -218,7 +219,7 @@ class Handle:
         if self._process != os.getpid() or not self._turn.acquire(blocking=False):
             return
         try:
-            if not self._file or not self.writable or self._writer is not None or +self._readers:
+            if not self._file or not self.writable or self._writer is not None or self._readers:
                 return
             if self._lent or self.in_memory or self._file.swmr_mode:
                 self._file.flush()

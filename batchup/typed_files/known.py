@@ -53,6 +53,9 @@ class Index(Mapping[str, int]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
+    def __repr__(self) -> str:
+        return f"<index of {len(self)} sources of {self._filename}>"
+
     def __len__(self) -> int:
         return len(self._places)
 
@@ -76,7 +79,8 @@ class Regions:
         """Return the first row of the array of a source and the one behind its last; None if it has none."""
         self._grow(place + 1)
         if self._starts[place] == UNKNOWN:
-            self.put(place, rows_of(dataset, refs[place]) if refs is not None and place < len(refs) else None)
+            there = refs is not None and place < len(refs)
+            self.put(place, next(rows_of(dataset, [refs[place]])) if there else None)
         start = int(self._starts[place])
         return None if start == NONE else (start, int(self._stops[place]))
 
@@ -86,7 +90,7 @@ class Regions:
         unknown = np.flatnonzero(self._starts[:count] == UNKNOWN)
         if len(unknown):
             there = [] if refs is None else refs[: int(unknown[-1]) + 1].tolist()
-            rows = [rows_of(dataset, there[place]) if place < len(there) else None for place in unknown.tolist()]
+            rows = rows_of(dataset, (there[place] if place < len(there) else None for place in unknown.tolist()))
             bounds = np.array([(NONE, NONE) if found is None else found for found in rows], np.int64)
             with self._lock:
                 self._starts[unknown], self._stops[unknown] = bounds.T

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,34 +115,40 @@ def length_of_texts(dataset: Any, file: Any) -> int:
     return len(dataset)
 
 
-def rows_of(dataset: Any, reference: Any) -> Rows | None:
-    """Return the first row that a reference stands for and the one behind the last; None if it is null.
+def rows_of(dataset: Any, references: Iterable[Any]) -> Iterator[Rows | None]:
+    """Yield the first row that each reference stands for and the one behind the last; None if it is null.
 
     Raises
     ------
     FileFormatError
         If it stands for anything but whole rows.
     """
-    if not reference:
-        return None
-    h5r = h5py().h5r
-    try:
-        space, target = h5r.get_region(reference, dataset.id), h5r.dereference(reference, dataset.id)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        raise FileFormatError(
-            f"{dataset.file.filename}: a reference into {dataset.name} is damaged: {error}"
-        ) from error
-    if target != dataset.id:
-        raise FileFormatError(f"{dataset.file.filename}: a reference leads elsewhere than to {dataset.name}")
-    points = space.get_select_npoints()
-    if not points:
-        return 0, 0
-    low, high = space.get_select_bounds()
-    start, stop = int(low[0]), int(high[0]) + 1
+    get_region, dereference, there = h5py().h5r.get_region, h5py().h5r.dereference, dataset.id
     length, *inner = dataset.shape
-    if points != (stop - start) * math.prod(inner) or stop > length:
-        raise FileFormatError(f"{dataset.file.filename}: a reference into {dataset.name} is not to whole rows of it")
-    return start, stop
+    row = math.prod(inner)
+    for reference in references:
+        if not reference:
+            yield None
+            continue
+        try:
+            space, target = get_region(reference, there), dereference(reference, there)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise _bad_reference(dataset, f"is damaged: {error}") from error
+        if target != there:
+            raise _bad_reference(dataset, "leads elsewhere")
+        points = space.get_select_npoints()
+        if not points:
+            yield 0, 0
+            continue
+        low, high = space.get_select_bounds()
+        start, stop = int(low[0]), int(high[0]) + 1
+        if points != (stop - start) * row or stop > length:
+            raise _bad_reference(dataset, "is not to whole rows of it")
+        yield start, stop
+
+
+def _bad_reference(dataset: Any, reason: str) -> FileFormatError:
+    return FileFormatError(f"{dataset.file.filename}: a reference into {dataset.name} {reason}")
 
 
 def append_texts(file: Any, name: str, added: Sequence[str]) -> None:

@@ -125,7 +125,7 @@ class Proxy:
                 )
             if not isinstance(item, h5py().RegionReference):
                 return self._read(dataset, item)
-            rows = rows_of(dataset, item)
+            rows = next(rows_of(dataset, [item]))
             return None if rows is None else self._read(dataset, slice(*rows))
 
     def __setitem__(self, item: Any, value: Any) -> None:
@@ -135,7 +135,7 @@ class Proxy:
                 return
             dataset = self._contents.dataset(file, self.name)
             if isinstance(item, h5py().RegionReference):
-                rows = rows_of(dataset, item)
+                rows = next(rows_of(dataset, [item]))
                 if rows is None:
                     raise InvalidValueError(f"{self.name}: the reference is null: there is nothing to write over")
                 item = slice(*rows)

@@ -122,7 +122,7 @@ class TypedFile:
 
     @property
     def index(self) -> Index:
-        """The ids of the sources, each with its place: a dict, which costs no reading."""
+        """The ids of the sources, each with its place: a dict; only what is new in the file is read."""
         return self._contents.index
 
     @property
@@ -348,8 +348,8 @@ class TypedFile:
         mode : str, optional
             How it is meant to be used; an error if the file is open for less.
         """
-        if mode not in (None, "r") and not self._contents.handle.writable:
-            raise InvalidValueError(f"{self.filename} is open for reading: open it with mode='r+' to write to it")
+        if mode not in (None, "r"):
+            self._contents.handle.check_writable()
         return self._contents.handle.lend()
 
     def start_swmr(self: Self) -> Self:
@@ -395,9 +395,6 @@ class TypedFile:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.filename!r}>"
-
-    def _feature_at(self, path: str) -> tuple[Feature | None, str]:
-        return feature_at(self._schema, path)
 
     def _add(self, source: Any, arrays: Mapping[str, NDArray[Any]], safe: bool) -> None:
         self._contents.add(checked_id(source), arrays, self._schema, safe)
