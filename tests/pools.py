@@ -126,7 +126,11 @@ def children() -> set[str]:
     """Return the child processes of this one, but for those that `multiprocessing` keeps for the next pool."""
     found = set()
     for path in Path("/proc/self/task").glob("*/children"):
-        for pid in path.read_text().split():
+        try:
+            pids = path.read_text().split()
+        except OSError:  # of a thread that has just ended
+            continue
+        for pid in pids:
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
