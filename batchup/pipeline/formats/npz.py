@@ -1,0 +1,380 @@
+"""NumPy's .npy and .npz files: mapped, read row by row, and written item by item."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup._repr import Represented
+from batchup.errors import BatchUpError, FileFormatError, InvalidTypeError, InvalidValueError, LengthError
+from batchup.pipeline.formats.paths import found
+from batchup.pipeline.formats.whole import whole_file
+
+_SUFFIX = ".npy"
+_PIECE = 2**20  # bytes that are copied at a time
+_DENSEST = 1100  # bytes that a byte of a compressed member may stand for; deflate reaches 1032
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all members, so that the same arrays are the same bytes
+_READ_HEADER: Any = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class Header(NamedTuple):
+    """What an .npy file says of its array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int  # bytes of the file
+
+
+def read_npy(path: Any, mmap: bool = True) -> NDArray[Any]:
+    """Read the array of an .npy file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Name of the file.
+    mmap : bool, default True
+        Whether to map it into memory, read-only, rather than to read it all now. A mapped file must not be cut short
+        by others: that ends the program.
+
+    Returns
+    -------
+    numpy.ndarray
+        The array.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        If it is damaged, or something else, or has Python objects in it, which might run programs when they are read.
+
+    Examples
+    --------
+    >>> from batchup.pipeline.formats import read_npy, write_npy
+    >>> write_npy(([n, n * n] for n in range(4)), "squares.npy")
+    >>> read_npy("squares.npy")[3]
+    memmap([3, 9])
+    """
+    (name,) = found((path,))
+    with open(name, "rb") as file:
+        header = _header(file, name)
+        _check_size(header.size, os.fstat(file.fileno()).st_size, name)
+        file.seek(0)
+        with _told(name):
+            array: NDArray[Any] = np.load(name if mmap else file, mmap_mode="r" if mmap else None, allow_pickle=False)
+    return array
+
+
+def read_npz(*paths: Any, keys: Sequence[str] | None = None) -> dict[str, NDArray[Any]] | NpzSource:
+    """Read the arrays of .npz files.
+
+    Parameters
+    ----------
+    *paths : str or path-like
+        Names of files, or patterns such as ``"part-*.npz"``, whose files are sorted by name.
+    keys : sequence of str, optional
+        The arrays to read, in this order. By default all, in the order of the first file.
+
+    Returns
+    -------
+    dict of numpy.ndarray, or iterable of dict
+        For one file its arrays, which are read now. For several their rows, as dicts, one file after the other, each
+        time anew; one file at a time is in memory. It has a length, known from the headers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        If a file is damaged, or something else, or lacks an array, or has Python objects in it.
+    LengthError
+        If the arrays of one of several files are not equally long.
+
+    Examples
+    --------
+    >>> from batchup.pipeline.formats import read_npz, write_npz
+    >>> for part in range(2):
+    ...     write_npz(({"x": [n, n], "y": part} for n in range(3)), f"part-{part}.npz")
+    >>> read_npz("part-0.npz")["x"].tolist()
+    [[0, 0], [1, 1], [2, 2]]
+    >>> rows = read_npz("part-*.npz", keys=["y", "x"])
+    >>> len(rows), next(iter(rows))
+    (6, {'y': np.int64(0), 'x': array([0, 0])})
+    """
+    if isinstance(keys, str):
+        raise InvalidTypeError(f"keys must be a sequence of str, got {keys!r}")
+    source = NpzSource(found(paths), None if keys is None else tuple(keys))
+    return source if len(source.paths) > 1 else _arrays(source.paths[0], source.keys)
+
+
+class NpzSource(Represented):
+    """The rows of .npz files, each time anew; see `read_npz`.
+
+    Parameters
+    ----------
+    paths : tuple of str
+        Names of the files.
+    keys : tuple of str, optional
+        The arrays that are read.
+    """
+
+    def __init__(self, paths: tuple[str, ...], keys: tuple[str, ...] | None = None) -> None:
+        self.paths = paths
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return sum(_rows(path, _headers(path, self.keys)) for path in self.paths)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        keys = self.keys
+        for path in self.paths:
+            headers = _headers(path, self.keys)
+            if keys is None:
+                keys = tuple(headers)
+            elif self.keys is None and (more := [key for key in headers if key not in keys]):
+                raise FileFormatError(f"{path} has arrays {more} that {self.paths[0]} lacks: choose with keys=")
+            count, arrays = _rows(path, headers), _arrays(path, keys)
+            for row in range(count):
+                yield {key: arrays[key][row].copy() for key in keys}
+
+
+def _arrays(path: str, keys: tuple[str, ...] | None) -> dict[str, NDArray[Any]]:
+    headers = _headers(path, keys)
+    with open(path, "rb") as raw, _told(path), np.load(raw, allow_pickle=False) as file:
+        return {key: file[key] for key in headers}
+
+
+def _rows(path: str, headers: Mapping[str, Header]) -> int:
+    """Return the number of rows that the arrays have in common."""
+    lengths = {key: header.shape[0] if header.shape else None for key, header in headers.items()}
+    if None in lengths.values() or len(set(lengths.values())) > 1:
+        raise LengthError(f"{path}: its arrays must be equally long to be read row by row, got lengths {lengths}")
+    return next(iter(lengths.values()), 0) or 0
+
+
+def _headers(path: str, keys: tuple[str, ...] | None) -> dict[str, Header]:
+    """Return the headers of the arrays of an .npz file, which agree with the sizes that the file has."""
+    with open(path, "rb") as raw, _told(path), zipfile.ZipFile(raw) as file:
+        members = {info.filename.removesuffix(_SUFFIX): info for info in file.infolist()}
+        if keys is not None and (missing := [key for key in keys if key not in members]):
+            raise FileFormatError(f"{path} has no arrays {missing}: it has {list(members)}")
+        return {key: _member_header(file, members[key], path) for key in (members if keys is None else keys)}
+
+
+def _member_header(file: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> Header:
+    name = f"{path}, array {info.filename.removesuffix(_SUFFIX)!r}"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FileFormatError(f"{name} is compressed with method {info.compress_type}, which NumPy does not write")
+    with file.open(info) as member:
+        header = _header(member, name)
+    if info.file_size > _DENSEST * (info.compress_size + 1) or info.compress_size > os.path.getsize(path):
+        raise FileFormatError(f"{name} is damaged: {info.compress_size} bytes cannot stand for {info.file_size}")
+    _check_size(header.size, info.file_size, name)
+    return header
+
+
+def _header(file: IO[bytes], name: str) -> Header:
+    """Read the header of an .npy file."""
+    with _told(name):
+        version = np.lib.format.read_magic(file)
+        if version not in _READ_HEADER:
+            raise FileFormatError(f"{name} is of version {version} of the .npy format: only 1.0 and 2.0 can be read")
+        shape, _, dtype = _READ_HEADER[version](file)
+    if dtype.hasobject:
+        raise FileFormatError(
+            f"{name} has Python objects in it ({dtype}), which might run programs when they are read: store numbers or "
+            "fixed-size strings"
+        )
+    count = 1
+    for length in shape:
+        count *= length  # without an overflow
+    return Header(shape, dtype, file.tell() + count * dtype.itemsize)
+
+
+def _check_size(wanted: int, there: int, name: str) -> None:
+    if there < wanted:
+        raise FileFormatError(f"{name} is cut short: {there} of {wanted} bytes are there")
+    if there > wanted:
+        raise FileFormatError(f"{name} is damaged: {there - wanted} bytes lie behind its array, from byte {wanted} on")
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Name the file in what NumPy and the zip library raise over a damaged one."""
+    try:
+        yield
+    except BatchUpError:
+        raise
+    except Exception as error:
+        raise FileFormatError(f"{name} is damaged, or something else: {error}") from error
+
+
+def write_npy(items: Iterable[Any], path: Any) -> None:
+    """Write an .npy file whose rows are the items, which are written as they come.
+
+    Parameters
+    ----------
+    items : iterable
+        Arrays, or numbers, all of one shape and dtype. If there are none, the file has no rows, and float64.
+    path : str or path-like
+        Name of the file. If it is there it is replaced, once the new one is whole.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If an item is no array of numbers or strings, or differs from the first; the message names the item, counted
+        from 0.
+
+    Examples
+    --------
+    >>> from batchup.pipeline.formats import read_npy, write_npy
+    >>> write_npy((np.full(2, n, np.float32) for n in range(3)), "rows.npy")
+    >>> read_npy("rows.npy", mmap=False)
+    array([[0., 0.],
+           [1., 1.],
+           [2., 2.]], dtype=float32)
+    """
+    with whole_file(path) as file:
+        column = _Column(file, "")
+        for item in items:
+            column.add(item)
+        column.finish()
+
+
+def write_npz(items: Iterable[Any], path: Any, compressed: bool = False) -> None:
+    """Write an .npz file with one array per key, whose rows come from the items.
+
+    The arrays are written to unnamed files beside it as the items come, and put together in the end.
+
+    Parameters
+    ----------
+    items : iterable of dict or tuple
+        The rows, all with the same keys (the parts of tuples are called ``arr_0``, ``arr_1``, ...); for each key,
+        arrays or numbers of one shape and dtype.
+    path : str or path-like
+        Name of the file. If it is there it is replaced, once the new one is whole.
+    compressed : bool, default False
+        Whether to compress the arrays.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If an item is something else, or differs from the first; the message names the item, counted from 0.
+
+    Examples
+    --------
+    >>> from batchup.pipeline.formats import read_npz, write_npz
+    >>> write_npz([{"x": [1.0, 2.0], "y": 0}, {"x": [3.0, 4.0], "y": 1}], "two.npz")
+    >>> read_npz("two.npz")
+    {'x': array([[1., 2.],
+           [3., 4.]]), 'y': array([0, 1])}
+    """
+    with whole_file(path) as file, contextlib.ExitStack() as stack:
+        folder = os.path.dirname(os.path.realpath(path))
+        columns: dict[str, _Column] = {}
+        for number, item in enumerate(items):
+            row = _as_row(number, item)
+            if number == 0:
+                for key in row:
+                    part = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+                    columns[key] = _Column(part, f", array {key!r}")
+            elif row.keys() != columns.keys():
+                raise InvalidValueError(f"item {number} must have the keys {list(columns)} of item 0, got {list(row)}")
+            for key, column in columns.items():
+                column.add(row[key])
+        _zip(columns, file, compressed)
+
+
+def _as_row(number: int, item: Any) -> Mapping[str, Any]:
+    if isinstance(item, Mapping):
+        if wrong := [key for key in item if not isinstance(key, str)]:
+            raise InvalidTypeError(f"item {number}: the names of arrays are str, got {wrong[0]!r}")
+        return item
+    if isinstance(item, tuple):
+        return {f"arr_{index}": part for index, part in enumerate(item)}
+    raise InvalidTypeError(
+        f"item {number}: an .npz file takes dicts or tuples, got {type(item).__name__}; write single arrays as .npy"
+    )
+
+
+def _zip(columns: Mapping[str, _Column], file: IO[bytes], compressed: bool) -> None:
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w") as archive:
+        for key, column in columns.items():
+            info = zipfile.ZipInfo(key + _SUFFIX, _EPOCH)
+            info.compress_type = method
+            info.external_attr = 0o600 << 16
+            part = column.finish()
+            part.seek(0)
+            with archive.open(info, "w", force_zip64=True) as member:
+                shutil.copyfileobj(part, member, _PIECE)
+
+
+class _Column:
+    """An .npy file that is written row by row.
+
+    Parameters
+    ----------
+    file
+        Where it is written, from the beginning on.
+    which : str
+        What errors say behind the number of the item.
+    """
+
+    def __init__(self, file: IO[bytes], which: str) -> None:
+        self._file = file
+        self._which = which
+        self._rows = 0
+        self._shape: tuple[int, ...] = ()
+        self._dtype: np.dtype[Any] = np.dtype(np.float64)
+
+    def add(self, item: Any) -> None:
+        """Write a row."""
+        array = self._as_array(item)
+        if self._rows == 0:
+            self._shape, self._dtype = array.shape, array.dtype
+            self._write_header()
+        elif (array.shape, array.dtype) != (self._shape, self._dtype):
+            raise InvalidValueError(
+                f"item {self._rows}{self._which}: all items must be {self._dtype} {self._shape} as item 0 is, got "
+                f"{array.dtype} {array.shape}"
+            )
+        self._file.write(array.tobytes())
+        self._rows += 1
+
+    def finish(self) -> IO[bytes]:
+        """Write the number of rows into the header."""
+        end = self._file.tell()
+        self._file.seek(0)
+        self._write_header()
+        self._file.seek(max(end, self._file.tell()))
+        return self._file
+
+    def _write_header(self) -> None:
+        # NumPy makes headers with room for any number of rows: they are equally long
+        shape = (self._rows, *self._shape)
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        write: Any = np.lib.format.write_array_header_1_0
+        if self._dtype.names and len(repr(header)) > 2**15:
+            write = np.lib.format.write_array_header_2_0
+        write(self._file, header)
+
+    def _as_array(self, item: Any) -> NDArray[Any]:
+        try:
+            array = np.asarray(item)
+        except ValueError as error:
+            raise InvalidValueError(f"item {self._rows}{self._which} is no array: {error}") from None
+        if array.dtype.hasobject:
+            raise InvalidTypeError(
+                f"item {self._rows}{self._which}: .npy files take numbers and strings, got {type(item).__name__} with "
+                "Python objects"
+            )
+        return array
