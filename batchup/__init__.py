@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         loader,
         replay,
     )
+    from batchup.pipeline import (
+        Dataset,
+    )
     from batchup.sampling import (
         AbstractSampler,
         BalancedBatchSampler,
@@ -96,6 +99,9 @@ _HOME = {
         "loader",
         "replay",
     ],
+    "pipeline": [
+        "Dataset",
+    ],
     "sampling": [
         "AbstractSampler",
         "BalancedBatchSampler",
@@ -142,6 +148,7 @@ __all__ = [
     "ChoiceBatch",
     "ChoiceDataSource",
     "CompositeDataSource",
+    "Dataset",
     "FileRecordReader",
     "FileRecordWriter",
     "GroupSampler",

@@ -225,7 +225,21 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-HEAVY = ["h5py", "jax", "keras", "pandas", "ray", "scipy", "six", "sklearn", "tensorflow", "torch", "tqdm"]
+HEAVY = [
+    "crc32c",
+    "h5py",
+    "jax",
+    "keras",
+    "pandas",
+    "pyarrow",
+    "ray",
+    "scipy",
+    "six",
+    "sklearn",
+    "tensorflow",
+    "torch",
+    "tqdm",
+]
 
 
 def test_importing_batchup_loads_nothing_heavy() -> None:

@@ -74,7 +74,7 @@ class MapDataSource(WrappedSource):
         self.fn = fn
         self.seed = None if seed is None else whole_number(seed, "seed")
         self.per_sample = bool(per_sample)
-        self._rng = _rng_parameter(fn)
+        self._rng = rng_parameter(fn)
         self._nothing: Any = None  # an empty batch as `fn` would make it, known after the first one
         self._stage: int = source._stage + 1 if isinstance(source, MapDataSource) else 0
 
@@ -192,7 +192,8 @@ def _first(where: Any, count: int) -> int:
     return int(places[0]) if len(places) else 0
 
 
-def _rng_parameter(fn: Callable[..., Any]) -> inspect.Parameter | None:
+def rng_parameter(fn: Callable[..., Any]) -> inspect.Parameter | None:
+    """Return the parameter `rng` of a function, None if it takes none."""
     try:
         return inspect.signature(fn).parameters.get("rng")
     except (TypeError, ValueError):  # some builtins do not tell

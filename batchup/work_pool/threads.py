@@ -144,7 +144,10 @@ class _Task(Ticket):
 
     def wait(self, seconds: float = -1) -> bool:
         timeout = self._threads.timeout
-        if seconds >= 0 or timeout is None:
+        if timeout is None:
+            return super().wait(seconds)
+        if seconds >= 0:
+            self._threads.give_up_stuck()
             return super().wait(seconds)
         while not super().wait(timeout / 4):
             self._threads.give_up_stuck()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from batchup.errors import StateError
@@ -16,7 +17,7 @@ ATTENTIVE = 0.5
 class Ticket:
     """The result of a piece of work that somebody else does."""
 
-    __slots__ = ("_error", "_open", "_process", "_unsettled", "_value", "cancelled")
+    __slots__ = ("_error", "_open", "_process", "_tell", "_unsettled", "_value", "cancelled")
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -25,19 +26,31 @@ class Ticket:
         self._unsettled = threading.Lock()  # taken by whoever comes first with a result
         self._value: Any = None
         self._error: BaseException | None = None
+        self._tell: Callable[[], None] | None = None
         self.cancelled = False
+
+    def when_done(self, tell: Callable[[], None]) -> None:
+        """Have a function called, by whoever does the work, when it is done; now, if it is. It may be called twice."""
+        self._tell = tell
+        if not self._open.locked():
+            tell()
 
     def succeed(self, value: Any) -> None:
         """Hand over the result."""
         if self._unsettled.acquire(blocking=False):
             self._value = value
-            self._open.release()
+            self._settle()
 
     def fail(self, error: BaseException) -> None:
         """Hand over what went wrong."""
         if self._unsettled.acquire(blocking=False):
             self._error = error
-            self._open.release()
+            self._settle()
+
+    def _settle(self) -> None:
+        self._open.release()
+        if self._tell is not None:
+            self._tell()
 
     def wait(self, seconds: float = -1) -> bool:
         """Wait until the work is done, for so many seconds at most; return whether it is."""
