@@ -57,7 +57,18 @@ def test_every_page_is_reachable() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["loaders", "work_pool", "hypersequence", "sequences", "typed_files", "data_source", "sampling", "errors"]
+    "room",
+    [
+        "loaders",
+        "work_pool",
+        "hypersequence",
+        "sequences",
+        "typed_files",
+        "pipeline",
+        "data_source",
+        "sampling",
+        "errors",
+    ],
 )
 def test_reference_is_complete(room: str) -> None:
     """Every public name of a room has an entry on its page."""

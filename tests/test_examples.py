@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from batchup import Dataset
 from batchup.sequences import FileRecordReader, Vocabulary
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -97,6 +98,21 @@ def test_buckets_and_budgets(tmp_path: Path) -> None:
     assert "the same epoch: True" in printed
     assert min(float(share) for share in re.findall(r"([\d.]+)% full", printed)) > 98
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lazy_pipeline(tmp_path: Path) -> None:
+    """The model learns, the files hold all digits, and a pass that was left comes to the same weights."""
+    printed = run("lazy_pipeline", str(tmp_path), cwd=tmp_path)
+    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", printed)]
+    assert len(losses) == 5
+    assert losses == sorted(losses, reverse=True)
+    assert float(re.findall(r"accuracy ([\d.]+)%", printed)[-1]) > 85
+    assert "25 batches were left" in printed
+    assert "the same weights: True" in printed
+    for pattern, count in (("train-*.tfrecord", 1437), ("test.tfrecord", 360)):
+        records = Dataset.read.tfrecord(tmp_path / pattern, keys=["image", "label"], compression="gzip").list()
+        assert len(records) == count
+        assert {int(record["label"][0]) for record in records} == set(range(10))
 
 
 def test_every_example_is_tested() -> None:
