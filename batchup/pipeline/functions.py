@@ -176,6 +176,8 @@ class Step:
         How that is called.
     seed : int or None
         What a function with a parameter `rng` draws from.
+    draws : bool
+        Whether the function is given an `rng`.
     number : int
         How many functions that draw come before, so that none draws what another one does.
     chance : Chance or None
@@ -186,6 +188,7 @@ class Step:
     fn: Function
     verb: str
     seed: int | None = None
+    draws: bool = False
     number: int = 0
     chance: Chance | None = None
 
@@ -193,11 +196,6 @@ class Step:
     def one_to_one(self) -> bool:
         """Whether as many items come out as go in."""
         return self.over is mapped
-
-    @property
-    def draws(self) -> bool:
-        """Whether the function takes an `rng`."""
-        return self.seed is not None or needs_rng(self.fn)
 
     @property
     def label(self) -> str:
@@ -230,6 +228,7 @@ class Applied(Stage):
         self.parents = (parent,)
         self.steps = steps
         self.where = where
+        self._draws = any(step.draws for step in steps)
         self.one_to_one = all(step.one_to_one for step in steps)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
@@ -248,6 +247,9 @@ class Applied(Stage):
         return self.where if self.where is not None and self.where.anywhere else None
 
     def _in(self, run: Run) -> tuple[Step, ...]:
+        """Return the steps in a pass."""
+        if not self._draws:
+            return self.steps
         return tuple(step.within(run, self, place) for place, step in enumerate(self.steps))
 
     def length(self) -> int | float | None:
@@ -309,12 +311,6 @@ def applied(parent: Stage, step: Step, where: Where | None) -> Stage:
     return Applied(parent, (step,), where)
 
 
-def needs_rng(fn: Function) -> bool:
-    """Return whether a function has a parameter `rng` without a default."""
-    parameter = rng_parameter(fn)
-    return parameter is not None and parameter.default is inspect.Parameter.empty
-
-
 def checked_step(over: Any, fn: Any, verb: str, seed: Any) -> Step:
     """Return the step of a verb.
 
@@ -325,9 +321,11 @@ def checked_step(over: Any, fn: Any, verb: str, seed: Any) -> Step:
     """
     seed = checked_seed(seed, verb)
     fn = checked_function(fn, verb)
-    if seed is not None and rng_parameter(fn) is None:
+    parameter = rng_parameter(fn)
+    if seed is not None and parameter is None:
         raise InvalidValueError(f"{verb}() got a seed for {shown(fn)}, which has no parameter rng to draw with")
-    return Step(over, fn, verb, seed)
+    needed = parameter is not None and parameter.default is inspect.Parameter.empty
+    return Step(over, fn, verb, seed, draws=needed or seed is not None)
 
 
 class Transformed(Stage):
