@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from declared import Work
 from files import RowFiles, ToCreate, ToWrite, read_back
+from items import LABEL, ROW, busy, kept_in_order, wrong_kept
 from jpegs import Jpegs, numbers_of
 from sequences import Sequences, wrong_batches
 from slices import Epoch
@@ -16,6 +17,7 @@ from typed import read_typed
 
 IN_SOURCE_ORDER = ("memcpy", "preadv")
 WITHOUT_ROWS = ("random reads",)
+WITHOUT_PARSING = ("cut by length",)
 WITHOUT_IDS = ("np.load alone", "one array by h5py")
 LOOKED_AT = 4  # of whole batches, two may well be neighbours
 DECODERS_DIFFER = 1.0
@@ -35,6 +37,10 @@ def check(name: str, work: Work, source: Any, epoch: Epoch) -> None:
         if name not in WITHOUT_ROWS:
             _check_from_files(name, work, source, epoch)
         return
+    if work.kind == "busy":
+        made = list(itertools.islice(epoch(), LOOKED_AT))
+        _require(made == [busy(number) for number in source[:LOOKED_AT]], "not what the function returns")
+        return
     if work.kind == "ragged":
         _check_ragged(name, work, source, epoch)
         return
@@ -42,6 +48,8 @@ def check(name: str, work: Work, source: Any, epoch: Epoch) -> None:
     batches = [np.array(_only(batch)) for batch in itertools.islice(epoch(), 2)]
     if work.kind in ("weighted", "order", "enter"):
         _check_indices(work, batches)
+    elif work.kind == "per_item":
+        _check_kept(name, work, batches)
     elif work.kind == "join":
         _check_joined(source, batches)
     elif work.kind == "decode":
@@ -86,10 +94,30 @@ def _check_decoded(work: Work, source: Jpegs, batches: list[Array]) -> None:
 
 
 def _check_from_files(name: str, work: Work, source: RowFiles, epoch: Epoch) -> None:
-    pairs = [tuple(np.array(column) for column in batch) for batch in itertools.islice(epoch(), LOOKED_AT)]
+    batches = list(itertools.islice(epoch(), LOOKED_AT))
+    if name in WITHOUT_PARSING:
+        _check_cut(source, batches)
+        return
+    pairs = [tuple(np.array(column) for column in _columns(batch)) for batch in batches]
     _check_rows(name, work, source.rows(), [rows for rows, _ in pairs])
     for rows, labels in pairs:
         _require(np.array_equal(labels.ravel(), source.labels[row_numbers(rows)]), "labels are not those of the rows")
+
+
+def _columns(batch: Any) -> Any:
+    """Give rows and labels; a record has one of each."""
+    return (batch[ROW][None], batch[LABEL]) if isinstance(batch, dict) else batch
+
+
+def _check_cut(source: RowFiles, records: list[bytes]) -> None:
+    for row, record in zip(source.rows()[: len(records)], records, strict=True):
+        _require(row.tobytes() in record, "the row is not in its record")
+
+
+def _check_kept(name: str, work: Work, batches: list[Array]) -> None:
+    for wrong in wrong_kept(work, batches):
+        _require(False, wrong)
+    _require(kept_in_order(work, batches) != name.endswith("shuffled"), "in another order")
 
 
 def _check_written(source: ToWrite, path: str) -> None:

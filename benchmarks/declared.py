@@ -12,8 +12,20 @@ IN_ONE_PROCESS = ("ours", "batchup_0_2", "torch", "tf_data", "grain")
 WITHOUT_END = ("weighted", "join", "enter", "ragged")
 BY_ID = ("ids", "ids_gzip")
 WHOLE_FILES = ("write", "create")
-BY_WORKERS = ("decode", "transport", "again", "ahead", "ahead_in_order", "cold", "metadata", "write", *BY_ID, "create")
-FROM_FILES = ("file", "file_cold", "file_hdf5", *BY_ID, "open_ids")
+BY_WORKERS = (
+    "decode",
+    "transport",
+    "again",
+    "ahead",
+    "ahead_in_order",
+    "cold",
+    "metadata",
+    "busy",
+    *WHOLE_FILES,
+    *BY_ID,
+)
+FROM_FILES = ("file", "file_cold", "file_hdf5", *BY_ID, "open_ids", "records_in_order")
+OF_NUMBERS = ("per_item", "busy")
 OF_SEQUENCES = ("ragged", "open", "shares")
 ONE_SHOT = ("cold", "metadata", "open", "shares", "open_ids")
 

@@ -41,7 +41,9 @@ ENVIRONMENTS = {
         ("batchup", "numpy", JPEG),
         ("numpy scipy tqdm six cloudpickle", JPEG),
     ),
-    "by_hand_processes": Environment("processes by hand", ("by_hand_processes",), ("numpy",), ("numpy",)),
+    "by_hand_processes": Environment(
+        "processes by hand", ("by_hand_processes", "by_hand_executors"), ("numpy",), ("numpy",)
+    ),
     "batchup_0_2": Environment(
         "batchup 0.2", ("batchup_0_2",), ("batchup", "numpy"), ("batchup==0.2.3", f"{JPEG} joblib")
     ),
@@ -63,14 +65,20 @@ ENVIRONMENTS = {
         ("batchup", "numpy", "h5py", "torch"),
         ("torch==2.13.0", "numpy scipy tqdm six h5py cloudpickle"),
     ),
+    "ours_pipeline": Environment(
+        "this tree's pipelines",
+        ("ours_pipeline", "items_by_hand"),
+        ("batchup", "numpy", "crc32c"),
+        ("numpy scipy tqdm six crc32c cloudpickle",),
+    ),
     "torch": Environment(
         "torch",
-        ("torch_loader", "torch_workers", "torch_files", "torch_sequences"),
+        ("torch_loader", "torch_workers", "torch_files", "torch_sequences", "torch_items"),
         ("torch", "numpy"),
         ("torch==2.13.0", "numpy", JPEG),
     ),
     "tf_data": Environment(
-        "tf.data", ("tf_data", "tf_sequences"), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu", JPEG)
+        "tf.data", ("tf_data", "tf_sequences", "tf_items"), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu", JPEG)
     ),
     "grain": Environment(
         "Grain", ("grain_loader", "grain_workers", "grain_files"), ("grain", "numpy"), ("grain", JPEG)
@@ -90,6 +98,7 @@ ENVIRONMENTS = {
     ),
     "seqp": Environment("seqp 0.1", ("seqp_sequences",), ("seqp", "h5py", "numpy"), ("seqp==0.1 h5py numpy",)),
     "ffcv": Environment("FFCV", ("ffcv_files",), ("ffcv", "numpy"), ("ffcv numpy",)),
+    "tfrecord": Environment("tfrecord 1.14", ("tfrecord_files",), ("tfrecord", "numpy"), ("tfrecord==1.14.6 numpy",)),
     "webdataset": Environment("WebDataset", ("webdataset_files",), ("webdataset", "numpy"), ("webdataset numpy",)),
     "spdl": Environment("SPDL", ("spdl_pipeline",), ("spdl", "numpy"), (f"spdl numpy {JPEG}",)),
 }

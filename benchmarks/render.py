@@ -41,7 +41,17 @@ of the file on, and never beyond an epoch. Ratios are taken within each round, t
 ratios, not times. *of x* is the rate as a share of that row's, *... is* how many times the rate of the row
 that of the contender named is. Where a cell holds a span, it is the median with the least and the most.
 """
-HEADS = {"w2": HEAD_FILES, "w3": HEAD_BY_WORKERS}
+HEAD_ITEMS = """\
+# {page} benchmarks
+
+Every environment has a process of its own. Contenders take turns in shuffled rounds, after one round that
+is thrown away, of at least 0.3 s; where files are read, or workers help, each waits until all is quiet, and
+runs whole epochs (parts of epochs of a file, where one would last 16 times as long). Each turn begins a
+fresh epoch, so its first batch counts. Files are those that the first environment has made, in the page
+cache. Ratios are taken within each round, then their median: compare ratios, not times. *of x* is the rate
+as a share of that row's, *... is* how many times the rate of the row that of the contender named is.
+"""
+HEADS = {"w2": HEAD_FILES, "w3": HEAD_BY_WORKERS, "w8": HEAD_ITEMS}
 
 
 def page(name: str, records: list[tuple[BenchRecord, str]]) -> str:

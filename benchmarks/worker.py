@@ -20,8 +20,9 @@ import memory
 import numpy as np
 from checks import check
 from contenders import Trial, Way, Ways
-from declared import OF_SEQUENCES, Work, work_from
+from declared import OF_NUMBERS, OF_SEQUENCES, Work, work_from
 from files import RowFiles, ToCreate, ToWrite
+from items import numbers_of
 from jpegs import make_jpegs
 from records import Build, Shot, Slice
 from sequences import Sequences
@@ -35,6 +36,8 @@ def make_source(work: Work, folder: str) -> Any:
         return RowFiles(work, folder)
     if work.kind in OF_SEQUENCES:
         return Sequences(work, folder)
+    if work.kind in OF_NUMBERS:
+        return numbers_of(work)
     if work.kind == "create":
         return ToCreate(work, folder)
     if work.kind == "write":

@@ -12,7 +12,7 @@ from typing import Any
 from batchup.data_source.mapped import Chance, rng_parameter
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.pipeline.nested import selected
-from batchup.pipeline.stage import Run, Stage, checked_function, checked_seed, from_place, noted, numbered, shown
+from batchup.pipeline.stage import Run, Stage, checked_function, checked_seed, from_place, known, noted, numbered, shown
 from batchup.pipeline.workers import Where, worked
 
 Function = Callable[..., Any]
@@ -236,7 +236,8 @@ class Applied(Stage):
         begin = start if self.one_to_one else 0
         items = parent.items(run, begin)
         if self._by_workers is not None:
-            made = worked(items, self._in(run), count(begin), self._by_workers, run)
+            left = int(length) - begin if known(length := parent.length()) else None  # type: ignore[arg-type]
+            made = worked(items, self._in(run), count(begin), self._by_workers, run, left)
         else:
             places = Places(begin)
             made = passed_through(places.counted(items), self._in(run), places)

@@ -179,13 +179,19 @@ def _job(pickled: bytes) -> Job:
 
 
 def worked(
-    items: Iterator[Any], steps: tuple[Step, ...], places: Iterator[int], where: Where, run: Run
+    items: Iterator[Any],
+    steps: tuple[Step, ...],
+    places: Iterator[int],
+    where: Where,
+    run: Run,
+    count: int | None = None,
 ) -> Iterator[Any]:
     """Yield the items that steps make, which workers do ahead of need; `places` are those of the items.
 
-    Items are handed over some at a time, so many that it takes about `GOAL`.
+    Items are handed over some at a time, so many that it takes about `GOAL`; at the end of a known `count` fewer, so
+    that no worker waits for another one.
     """
-    crew = _Crew(run.pool(where), Job(steps), where, items, places)
+    crew = _Crew(run.pool(where), Job(steps), where, items, places, count)
     try:
         tasks = crew.in_order() if where.ordered else crew.as_they_come()
         for results in tasks:
@@ -205,7 +211,15 @@ class _Task:
 class _Crew:
     """Hands items to workers, and takes their results."""
 
-    def __init__(self, pool: Any, job: Job, where: Where, items: Iterator[Any], places: Iterator[int]) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        job: Job,
+        where: Where,
+        items: Iterator[Any],
+        places: Iterator[int],
+        count: int | None,
+    ) -> None:
         self._submit: Callable[..., Any] = (
             (lambda *args: pool._call(job, args))
             if isinstance(pool, AbstractWorkerPool)
@@ -214,6 +228,7 @@ class _Crew:
         self._items, self._places = items, places
         self._workers = where.workers
         self._most = where.buffer_size
+        self._left = count  # items that are not handed over yet, if that is known
         self._size = 1
         self._pace: float | None = None  # seconds that an item takes, about
         self._tasks: deque[_Task] = deque()
@@ -257,6 +272,8 @@ class _Crew:
         """Hand over items until enough are begun; return whether any are."""
         while not self._over and len(self._tasks) < self._workers * (1 + PER_WORKER):
             size = self._size
+            if self._left is not None:
+                size = max(1, min(size, self._left // (2 * self._workers)))
             if self._most is not None:
                 size = min(size, self._most - sum(len(task.items) for task in self._tasks))
                 if size < 1:
@@ -269,6 +286,7 @@ class _Crew:
                 self._over, self._end = True, error
             if taken:
                 places = list(islice(self._places, len(taken)))
+                self._left = None if self._left is None else self._left - len(taken)
                 self._tasks.append(_Task(taken, places, self._submit(taken, places)))
         return bool(self._tasks)
 

@@ -330,6 +330,14 @@ def _floats(data: Data, start: int, spans: Sequence[Span]) -> NDArray[Any]:
 
 
 def _integers(data: Data, start: int, spans: Sequence[Span]) -> NDArray[Any]:
+    if len(spans) == 1:
+        begin, end = spans[0]
+        if 1 <= end - begin <= 2:  # a label, say
+            low, high = data[start + begin], data[start + end - 1]
+            if high < 0x80 and (end - begin == 1 or low >= 0x80):
+                only = np.empty(1, np.int64)
+                only[0] = low if end - begin == 1 else low & 0x7F | high << 7
+                return only
     packed = _joined(data, start, spans)
     if packed and packed[-1] >= 0x80:
         raise MalformedError("the last integer does not end")
