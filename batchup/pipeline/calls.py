@@ -50,7 +50,7 @@ class Calls(Base):
         buffer_size : int, optional
             How many items may be begun ahead of need, at most; by default some milliseconds of work for each worker.
         background : bool, default False
-            Whether a thread makes the items ahead of need, as with `prefetch`.
+            Whether a thread makes the items ahead of need, as with `prefetch`; what follows is called by the consumer.
 
         Raises
         ------
@@ -96,6 +96,8 @@ class Calls(Base):
 
     def flatmap(self, fn: Callable[..., Any], *, seed: int | None = None, **where: Any) -> Dataset:
         """Return a dataset of all items of the iterables that a function returns for each item.
+
+        Workers make all that comes of an item at once; without workers, each is made when it is asked for.
 
         Parameters
         ----------

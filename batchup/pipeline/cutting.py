@@ -297,6 +297,10 @@ class Enumerated(Stage):
     def item(self, index: int, run: Run) -> Any:
         return self.first + index, self.parents[0].item(index, run)
 
+    def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
+        places, wanted = tee(indices)
+        return zip((self.first + index for index in places), self.parents[0].at(wanted, run), strict=True)
+
 
 class Stacking:
     """Makes a batch of items; see `nested.stacked`."""

@@ -13,7 +13,7 @@ from batchup.errors import IndexRangeError, InvalidValueError
 from batchup.pipeline.base import Base, checked_dtype
 from batchup.pipeline.formats import Writers
 from batchup.pipeline.functions import Step, applied, mapped
-from batchup.pipeline.nested import Shape, described, each_leaf, stacked
+from batchup.pipeline.nested import described, each_leaf, stacked
 from batchup.pipeline.stage import checked_function, known
 from batchup.pipeline.workers import Where
 
@@ -63,7 +63,7 @@ class Endings(Base):
         return stacked(items, checked_dtype(default_dtype))
 
     def first(self) -> Any:
-        """Return the first item.
+        """Return the first item. Of an iterator, which can be gone through once, it is used up.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Endings(Base):
 
     def shape(self) -> Any:
         """Return the shape of the first item: a tuple of int, or tuples and dicts of them."""
-        return each_leaf(lambda leaf: leaf, _part(described(self.first()), "shape"))
+        return each_leaf(lambda leaf: leaf.shape, described(self.first()))
 
     def types(self) -> Any:
         """Return the types of the parts of the first item: dtypes of arrays, classes of what else there is."""
@@ -86,7 +86,9 @@ class Endings(Base):
     def data_source(self, default_dtype: DTypeLike | None = np.float32) -> Any:
         """Return a data source over the items, for batches in any order, on worker pools, with samplers.
 
-        Over arrays that nothing was done to, it is an `ArrayDataSource` of them.
+        Over arrays that nothing was done to, it is an `ArrayDataSource` of them. Functions are called where the source
+        is read, whatever workers they were given here. What functions with an `rng` draw belongs to the epoch that the
+        dataset is seen in, not to that of the source: take ``dataset.epoch(number).data_source()`` for another one.
 
         Parameters
         ----------
@@ -180,11 +182,3 @@ class Endings(Base):
         length = self._stage.length()
         bar: Iterable[Any] = tqdm(self, total=int(length) if known(length) else None)  # type: ignore[arg-type]
         return bar
-
-
-def _part(description: Any, name: str) -> Any:
-    if isinstance(description, Shape):
-        return getattr(description, name)
-    if isinstance(description, dict):
-        return {key: _part(part, name) for key, part in description.items()}
-    return tuple(_part(part, name) for part in description)

@@ -57,17 +57,17 @@ class Followed(Places):
     Parameters
     ----------
     indices : iterator of int
-        Their places, which are handed on by `__iter__`.
+        Their places.
     """
 
     def __init__(self, indices: Iterator[int]) -> None:
         self._indices = indices
         self._last = -1
 
-    def __iter__(self) -> Iterator[int]:
-        for index in self._indices:
+    def counted(self, items: Iterable[Any]) -> Iterator[Any]:
+        for index, item in zip(self._indices, items, strict=True):
             self._last = index
-            yield index
+            yield item
 
     def drawing(self, fn: Function, chance: Chance) -> Function:
         return lambda item: fn(item, rng=chance.at(self._last))
@@ -235,17 +235,17 @@ class Applied(Stage):
         (parent,) = self.parents
         begin = start if self.one_to_one else 0
         items = parent.items(run, begin)
-        if self._by_workers is not None:
+        where = self._by_workers(run)
+        if where is not None:
             left = int(length) - begin if known(length := parent.length()) else None  # type: ignore[arg-type]
-            made = worked(items, self._in(run), count(begin), self._by_workers, run, left)
+            made = worked(items, self._in(run), count(begin), where, run, left)
         else:
             places = Places(begin)
             made = passed_through(places.counted(items), self._in(run), places)
         return from_place(made, start - begin)
 
-    @property
-    def _by_workers(self) -> Where | None:
-        return self.where if self.where is not None and self.where.anywhere else None
+    def _by_workers(self, run: Run) -> Where | None:
+        return self.where if self.where is not None and self.where.anywhere and not run.alone else None
 
     def _in(self, run: Run) -> tuple[Step, ...]:
         """Return the steps in a pass."""
@@ -265,11 +265,12 @@ class Applied(Stage):
         return next(passed_through(places.counted((self.parents[0].item(index, run),)), self._in(run), places))
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
-        if self._by_workers is not None:
-            places, wanted = tee(indices)
-            return worked(self.parents[0].at(wanted, run), self._in(run), places, self._by_workers, run)
-        followed = Followed(indices)
-        return passed_through(self.parents[0].at(iter(followed), run), self._in(run), followed)
+        places, wanted = tee(indices)
+        items, where = self.parents[0].at(wanted, run), self._by_workers(run)
+        if where is not None:
+            return worked(items, self._in(run), places, where, run)
+        followed = Followed(places)
+        return passed_through(followed.counted(items), self._in(run), followed)
 
     def shape(self) -> Any:
         return self.parents[0].shape() if all(step.over is filtered for step in self.steps) else None

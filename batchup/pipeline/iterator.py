@@ -11,6 +11,7 @@ import numpy as np
 
 from batchup._numbers import whole_number
 from batchup.errors import InvalidValueError, StateError
+from batchup.pipeline.keeping import Cached
 from batchup.pipeline.stage import Run, Stage, numbered, structure
 
 VERSION = 1
@@ -92,6 +93,7 @@ class DatasetIterator:
             "position": self._position,
             "epoch": self._run.epoch,
             "entropy": self._run.entropy,
+            "caches": {str(number): cache.entropy for cache, number in self._caches()},
             "structure": structure(self._stage),
         }
 
@@ -116,11 +118,17 @@ class DatasetIterator:
             raise StateError(f"a state of version {VERSION} is needed, as state_dict() returns it")
         try:
             position, epoch, entropy = (whole_number(state[name], name) for name in ("position", "epoch", "entropy"))
+            caches = {int(number): whole_number(value, "entropy") for number, value in state["caches"].items()}
             made = str(state["structure"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"the state is damaged: {error!r}") from error
         if made != structure(self._stage):
             raise StateError(f"the state belongs to another dataset: {made}, and this is {structure(self._stage)}")
+        for cache, number in self._caches():
+            if caches.get(number, cache.entropy) != cache.entropy:
+                if cache.filled:
+                    raise StateError("a cache() of this dataset holds items of another run: load the state before them")
+                cache.entropy = caches[number]
         self.close()
         self._run = new_run(self._stage, epoch)
         self._run.entropy = entropy
@@ -154,6 +162,9 @@ class DatasetIterator:
         if self._error is None:
             self._error = f"{type(error).__name__} after {self._position} items"
         self.close()
+
+    def _caches(self) -> Iterator[tuple[Cached, int]]:
+        return ((stage, number) for stage, number in self._run.numbers.items() if isinstance(stage, Cached))
 
     def _check_order(self) -> None:
         for stage in self._run.numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, tee
 from typing import Any
 
 from batchup._indices import Indices
@@ -89,6 +89,10 @@ class Zipped(Stage):
 
     def item(self, index: int, run: Run) -> Any:
         return tuple(parent.item(index, run) for parent in self.parents)
+
+    def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
+        several = tee(indices, len(self.parents))
+        return zip(*(parent.at(wanted, run) for parent, wanted in zip(self.parents, several, strict=True)), strict=True)
 
     def gather(self, indices: Indices, run: Run) -> Any:
         parts = [parent.gather(indices, run) for parent in self.parents]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import secrets
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import tee
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from batchup._indices import Indices
 from batchup.errors import StateError
+from batchup.pipeline.sources import Iterated
 from batchup.pipeline.stage import Run, Stage, from_place, known, numbered
 
 ATTENTIVE = 0.5  # seconds after which one who waits looks whether the other is still there
@@ -69,45 +75,109 @@ class Repeated(Stage):
 
 
 class Cached(Stage):
-    """The items of the first pass, kept; those that nobody has asked for yet are made when they are.
-
-    They are those of the first epoch, whatever is drawn.
-    """
+    """What the two kinds of caches share: items are those of the first epoch, with draws of their own."""
 
     verb = "cache"
 
     def __init__(self, parent: Stage) -> None:
         self.parents = (parent,)
         self.where = parent.where
-        self._kept: list[Any] = []
-        self._rest: Iterator[Any] | None = None
-        self._made_by: Run | None = None
-        self._entropy: int | None = None  # that of the first pass
-        self._over = False
+        self.entropy = secrets.randbits(64)
+        self._numbers = numbered(parent)
         self._lock = threading.RLock()
 
-    def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        place = start
-        try:
-            while self._has(place, run):
-                yield self._kept[place]
-                place += 1
-        finally:
-            if self._made_by is run and self._with_helpers:
-                self._rest = self._made_by = None  # what the pass was at belongs to its workers, which end with it
-
-    def length(self) -> int | float | None:
-        return len(self._kept) if self._over else self.parents[0].length()
-
     @property
-    def random_access(self) -> bool:
-        return self.parents[0].random_access
-
-    def item(self, index: int, run: Run) -> Any:
-        return self._kept[index] if index < len(self._kept) else self.parents[0].item(index, self._as_first(run))
+    @abstractmethod
+    def filled(self) -> bool:
+        """Whether anything is kept."""
 
     def shape(self) -> Any:
         return self.parents[0].shape()
+
+    def _inner(self, run: Run) -> Run:
+        return run.within(self.entropy, self._numbers)
+
+
+def cached(parent: Stage) -> Cached:
+    """Return a stage that keeps items."""
+    return CachedByNumber(parent) if parent.random_access else CachedInTurn(parent)
+
+
+class CachedByNumber(Cached):
+    """The items of random access, kept when they have been made."""
+
+    def __init__(self, parent: Stage) -> None:
+        super().__init__(parent)
+        self._kept: dict[int, Any] = {}
+
+    @property
+    def filled(self) -> bool:
+        return bool(self._kept)
+
+    def items(self, run: Run, start: int = 0) -> Iterator[Any]:
+        return self.at(iter(range(start, int(self.length() or 0))), run)
+
+    def length(self) -> int | float | None:
+        return self.parents[0].length()
+
+    @property
+    def random_access(self) -> bool:
+        return True
+
+    def item(self, index: int, run: Run) -> Any:
+        with self._lock:
+            if index not in self._kept:
+                self._kept[index] = self.parents[0].item(index, self._inner(run))
+            return self._kept[index]
+
+    def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
+        wanted, again = tee(indices)
+        asked: deque[int] = deque()  # for, and not come yet
+        made = self.parents[0].at(self._missing(wanted, asked), self._inner(run))
+        for index in again:
+            if index not in self._kept or (asked and asked[0] == index):
+                self._kept[index] = next(made)
+                asked.popleft()
+            yield self._kept[index]
+
+    def _missing(self, indices: Iterator[int], asked: deque[int]) -> Iterator[int]:
+        """Yield those that nobody has made, and note them."""
+        seen = set()
+        for index in indices:
+            if index not in self._kept and index not in seen:
+                seen.add(index)
+                asked.append(index)
+                yield index
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"parent": self.parents[0], "entropy": self.entropy, "kept": dict(self._kept)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["parent"])  # type: ignore[misc]
+        self.entropy, self._kept = state["entropy"], state["kept"]
+
+
+class CachedInTurn(Cached):
+    """The items of a stream, kept in their order; those that nobody has asked for yet are made when they are."""
+
+    def __init__(self, parent: Stage) -> None:
+        super().__init__(parent)
+        self._kept: list[Any] = []
+        self._rest: _Rest | None = None
+        self._over = False
+
+    @property
+    def filled(self) -> bool:
+        return bool(self._kept)
+
+    def items(self, run: Run, start: int = 0) -> Iterator[Any]:
+        place = start
+        while self._has(place, run):
+            yield self._kept[place]
+            place += 1
+
+    def length(self) -> int | float | None:
+        return len(self._kept) if self._over else self.parents[0].length()
 
     def _has(self, place: int, run: Run) -> bool:
         """Return whether there is an item at a place, once all up to it are kept."""
@@ -116,32 +186,58 @@ class Cached(Stage):
         with self._lock:
             while not self._over and place >= len(self._kept):
                 if self._rest is None:
-                    self._rest = self.parents[0].items(self._as_first(run), len(self._kept))
-                    self._made_by = run if self._with_helpers else None
+                    self._rest = _Rest(self, self.parents[0].items(self._inner(run), len(self._kept)))
+                    if not self._outlives_a_pass:
+                        run.used_by(self._rest)
                 try:
-                    self._kept.append(next(self._rest))
+                    self._kept.append(next(self._rest.items))
                 except StopIteration:
-                    self._over, self._rest, self._made_by = True, None, None
+                    self._over, self._rest = True, None
                 except BaseException:
-                    self._rest = self._made_by = None
+                    self._rest = None
                     raise
             return place < len(self._kept)
 
-    def _as_first(self, run: Run) -> Run:
-        if self._entropy is None:
-            self._entropy = run.entropy
-        return run.first(self._entropy)
-
     @property
-    def _with_helpers(self) -> bool:
-        return any(stage.where is not None or isinstance(stage, Prefetched) for stage in numbered(self))
+    def _outlives_a_pass(self) -> bool:
+        """Whether what is left must be kept: it can be had only once, and no workers of the pass make it."""
+        stages = self._numbers
+        helped = any(
+            isinstance(stage, Prefetched) or (stage.where is not None and stage.where.anywhere) for stage in stages
+        )
+        return not helped and any(isinstance(stage, Iterated) for stage in stages)
+
+    def let_go(self, rest: _Rest) -> None:
+        """Forget what is left, with the pass that it belongs to."""
+        with self._lock:
+            if self._rest is rest:
+                self._rest = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"parent": self.parents[0], "kept": self._kept if self._over else None}
+        return {
+            "parent": self.parents[0],
+            "entropy": self.entropy,
+            "kept": self._kept if self._over else [],
+            "over": self._over,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["parent"])  # type: ignore[misc]
-        self._kept, self._over = state["kept"] or [], state["kept"] is not None
+        self.entropy, self._kept, self._over = state["entropy"], state["kept"], state["over"]
+
+
+class _Rest:
+    """What is left of a stream that is being kept."""
+
+    def __init__(self, cache: CachedInTurn, items: Iterator[Any]) -> None:
+        self._cache = weakref.ref(cache)
+        self.items = items
+
+    def end(self) -> None:
+        """End with the pass."""
+        cache = self._cache()
+        if cache is not None:
+            cache.let_go(self)
 
 
 class Prefetched(Stage):
@@ -168,8 +264,17 @@ class Prefetched(Stage):
     def item(self, index: int, run: Run) -> Any:
         return self.parents[0].item(index, run)
 
+    def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
+        if run.alone:
+            return self.parents[0].at(indices, run)
+        return ahead(lambda: self.parents[0].at(indices, run), self.count, run)
+
     def gather(self, indices: Indices, run: Run) -> Any:
         return self.parents[0].gather(indices, run)
+
+    @property
+    def fingerprints(self) -> Sequence[str]:
+        return ("prefetch()",)
 
     def shape(self) -> Any:
         return self.parents[0].shape()
@@ -243,4 +348,4 @@ def _make(
     except BaseException as error:  # noqa: BLE001  it is raised where the items are asked for
         made.put((False, error))
     else:
-        made.put((False, None))
+        made.put((False, StateError("the pass that prefetched these items has ended") if over.is_set() else None))

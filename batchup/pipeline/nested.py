@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
@@ -67,6 +68,8 @@ def _numbers(items: Sequence[Any], kinds: set[type], name: str, default_dtype: D
         raise _mixed(items, name)
     try:
         array = np.array(items, None if bool in kinds or complex in kinds else default_dtype)
+        if float in kinds and array.dtype.kind in "iub" and (array != np.array(items)).any():
+            raise ValueError("they are not whole")
     except (OverflowError, TypeError, ValueError) as error:
         raise InvalidValueError(f"items{name} hold numbers that do not fit {default_dtype}: {error}") from error
     if array.dtype == object:
@@ -200,10 +203,11 @@ def described(item: Any) -> Any:
         return tuple(described(part) for part in item)
     if isinstance(item, (str, bytes)) or item is None:
         return Shape((), np.dtype(object))
-    if isinstance(item, numbers.Number) or hasattr(item, "dtype") or isinstance(item, (list, np.ndarray)):
-        array = item if hasattr(item, "dtype") and hasattr(item, "shape") else np.asarray(item)
-        return Shape(tuple(array.shape), np.dtype(array.dtype))
-    return Shape((), None)
+    if isinstance(item, (numbers.Number, list)) or (hasattr(item, "dtype") and hasattr(item, "shape")):
+        with contextlib.suppress(TypeError, ValueError):  # dtypes that NumPy has not, lists of lists of any lengths
+            array = item if hasattr(item, "dtype") else np.asarray(item)
+            return Shape(tuple(array.shape), np.dtype(array.dtype))
+    return Shape(tuple(getattr(item, "shape", ())), None)
 
 
 def each_leaf(function: Callable[[Any], Any], item: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -73,7 +74,7 @@ class Reservoir(Stage):
     def __init__(self, parent: Stage, buffer_size: int, seed: int | None) -> None:
         self.parents = (parent,)
         self.where = parent.where
-        self.buffer_size, self.seed = buffer_size, seed
+        self.buffer_size, self.seed = min(buffer_size, sys.maxsize), seed
         self.given = (buffer_size, seed)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
@@ -170,11 +171,11 @@ def chosen_of(items: Iterator[Any], count: int, rng: np.random.RandomState) -> I
     key, and those with the largest keys are kept.
     """
     kept: list[tuple[float, int, Any]] = []
-    for place, item in enumerate(items):
+    for place, item in enumerate(items if count else ()):
         entry = (float(rng.random_sample()), -place, item)
         if len(kept) < count:
             heapq.heappush(kept, entry)
-        elif count and entry[:2] > kept[0][:2]:
+        elif entry[:2] > kept[0][:2]:
             heapq.heapreplace(kept, entry)
     for _, _, item in sorted(kept, key=lambda entry: -entry[1]):
         yield item

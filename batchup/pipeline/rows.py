@@ -129,8 +129,8 @@ class Rows(Base):
         return dataset
 
     def cache(self) -> Dataset:
-        """Return a dataset that keeps in memory the items of its first pass."""
-        return self._then(keeping.Cached(self._stage))
+        """Return a dataset that keeps in memory the items that have been made; they are made once, as in epoch 0."""
+        return self._then(keeping.cached(self._stage))
 
     def prefetch(self, count: int = 1) -> Dataset:
         """Return a dataset whose items are made by a thread, at most `count` ahead of need."""

@@ -25,13 +25,18 @@ class DatasetSource(RandomAccessDataSource):
         The dataset.
     default_dtype : dtype, optional
         Of Python's numbers.
+    entropy : int, optional
+        What functions without a seed draw from, in all processes and passes.
     """
 
-    def __init__(self, dataset: Any, default_dtype: np.dtype[Any] | None = None) -> None:
+    def __init__(self, dataset: Any, default_dtype: np.dtype[Any] | None = None, entropy: int | None = None) -> None:
         super().__init__(len(dataset))
         self.dataset = dataset
         self.default_dtype = default_dtype
         self._run = new_run(dataset._stage, dataset._epoch)
+        self._run.alone = True
+        if entropy is not None:
+            self._run.entropy = entropy
 
     def samples_by_indices_nomapping(self, indices: Any) -> Any:
         length = len(self.dataset)
@@ -47,7 +52,7 @@ class DatasetSource(RandomAccessDataSource):
         return batch if isinstance(batch, (tuple, dict)) else (batch,)
 
     def __reduce__(self) -> Any:
-        return DatasetSource, (self.dataset, self.default_dtype)
+        return DatasetSource, (self.dataset, self.default_dtype, self._run.entropy)
 
 
 def data_source_of(dataset: Any, stage: Stage, default_dtype: np.dtype[Any] | None) -> RandomAccessDataSource:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from batchup._indices import Indices
+from batchup._repr import Represented
 from batchup.columns import as_column
 from batchup.errors import InvalidTypeError, LengthError, StateError
 from batchup.pipeline.nested import Shape
@@ -45,7 +46,7 @@ def source_of(data: tuple[Any, ...], named: Mapping[str, Any]) -> Stage:
 def one_source(data: Any) -> Stage:
     """Return the stage of one sequence, iterable or function."""
     stage = getattr(data, "_stage", None)
-    if isinstance(stage, Stage):
+    if isinstance(stage, Stage) and hasattr(data, "_epoch"):
         return InEpoch(stage, data._epoch) if data._epoch else stage
     if isinstance(data, type):
         return Called(data)
@@ -142,7 +143,7 @@ class Streamed(Stage):
 
     def __init__(self, data: Iterable[Any]) -> None:
         self.data = data
-        self.given = (type(data).__name__,)
+        self.given = (repr(data) if isinstance(data, Represented) else type(data).__name__,)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
         return from_place(iter(self.data), start)
@@ -228,7 +229,7 @@ class Columns(Stage):
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
         columns = [column.items(run, start) for column in self.columns]
         lengths = [column.length() for column in self.columns]
-        rows = zip(*columns, strict=False) if all(map(known, lengths)) else self._together(columns, lengths)
+        rows = zip(*columns, strict=True) if all(map(known, lengths)) else self._together(columns, lengths)
         return rows if self.names is None else named_rows(self.names, rows)
 
     def _together(self, columns: list[Iterator[Any]], lengths: list[Any]) -> Iterator[tuple[Any, ...]]:
@@ -245,7 +246,7 @@ class Columns(Stage):
                 short = [name for name, end in zip(names, ended, strict=True) if end]
                 raise LengthError(
                     f"the columns of a Dataset have equally many items: {short} ended after {number}, others did not; "
-                    "Dataset.zip(...) ends with the shortest"
+                    "one.zip(other) ends with the shortest"
                 )
 
     def length(self) -> int | float | None:
@@ -265,6 +266,11 @@ class Columns(Stage):
 
     def item(self, index: int, run: Run) -> Any:
         return self._joined([column.item(index, run) for column in self.columns], tuple)
+
+    def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
+        several = itertools.tee(indices, len(self.columns))
+        rows = zip(*(column.at(wanted, run) for column, wanted in zip(self.columns, several, strict=True)), strict=True)
+        return rows if self.names is None else named_rows(self.names, rows)
 
     def gather(self, indices: Indices, run: Run) -> Any:
         parts = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from batchup.work_pool import AbstractWorkerPool
 
 
+ORDERS = 8  # of a stage, in as many repetitions, that are kept
+
+
 class Run:
     """One pass over a pipeline: its epoch, what it draws for stages without a seed, the workers that it has.
 
@@ -41,9 +45,12 @@ class Run:
         self.entropy = entropy
         self.path: tuple[int, ...] = ()  # which repetition this is, of each `repeat` that it is in
         self.numbers = numbers
+        self.alone = False  # whether nobody helps: somebody else's workers make this pass
         self._pools: dict[Any, Any] = {}
-        self._orders: dict[Stage, tuple[Any, Any]] = {}
+        self._orders: dict[Stage, dict[Any, Any]] = {}
+        self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._helpers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lock = threading.Lock()
 
     def repetition(self, number: int) -> Run:
         """Return the same pass, in a repetition of a stage."""
@@ -53,9 +60,11 @@ class Run:
         """Return the same pass, in another epoch."""
         return self._varied(epoch, self.entropy, self.path)
 
-    def first(self, entropy: int) -> Run:
-        """Return the same pass as it would be in the first epoch, with what another one draws from."""
-        return self._varied(0, entropy, ())
+    def within(self, entropy: int, numbers: dict[Stage, int]) -> Run:
+        """Return a pass over a part of the pipeline that draws for itself, with the same helpers."""
+        run = self._varied(0, entropy, ())
+        run.numbers = numbers
+        return run
 
     def _varied(self, epoch: int, entropy: int, path: tuple[int, ...]) -> Run:
         run = copy(self)
@@ -72,26 +81,33 @@ class Run:
     def order(self, stage: Stage, make: Callable[[], Any]) -> Any:
         """Return the order of a stage in this repetition, which is made once."""
         now = (self.epoch, self.entropy, self.path)
-        then, order = self._orders.get(stage, (None, None))
-        if then != now:
-            order = make()
-            self._orders[stage] = now, order
+        orders = self._orders.setdefault(stage, {})
+        order = orders.get(now)
+        if order is None:
+            if len(orders) >= ORDERS:
+                orders.pop(next(iter(orders)), None)
+            order = orders[now] = make()
         return order
 
     def pool(self, where: Where) -> AbstractWorkerPool:
         """Return the workers of a place, which are there until `close`."""
-        if where not in self._pools:
-            self._pools[where] = where.pool()
-        pool: AbstractWorkerPool = self._pools[where]
-        return pool
+        with self._lock:
+            if where not in self._pools:
+                self._pools[where] = where.pool()
+            pool: AbstractWorkerPool = self._pools[where]
+            return pool
 
     def helped_by(self, helper: Any) -> None:
         """Take note of something that must `end` with the pass."""
         self._helpers.add(helper)
 
+    def used_by(self, user: Any) -> None:
+        """Take note of something that must `end` with the pass, before what helps it."""
+        self._users.add(user)
+
     def close(self) -> None:
         """End the workers, and whatever else helps."""
-        for helper in list(self._helpers):
+        for helper in [*self._users, *self._helpers]:
             helper.end()
         while self._pools:
             where, pool = self._pools.popitem()

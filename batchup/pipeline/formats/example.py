@@ -11,6 +11,7 @@ An Example is a protocol buffer (https://protobuf.dev/programming-guides/encodin
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -441,6 +442,8 @@ def _feature(key: str, value: Any) -> bytes:
     if array.dtype.kind in "iub":
         return _message(3, _packed(_integer_bytes(key, array)))
     if array.dtype.kind == "O" and all(isinstance(number, int) for number in array.flat):
+        with contextlib.suppress(OverflowError):
+            return _message(3, _packed(_integer_bytes(key, array.astype(np.int64))))
         raise InvalidValueError(f"feature {key!r} has integers that are not between -2**63 and 2**63 - 1")
     given = f"an array of {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
     raise InvalidTypeError(
@@ -452,6 +455,8 @@ def _as_strings(key: str, value: Any) -> list[bytes] | None:
     """Return the strings of a value as bytes, None if it is something else."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "SUO":
         value = value.ravel().tolist()
+        if not value:
+            return []
     parts = value if isinstance(value, (list, tuple)) else [value]
     if not parts or not all(isinstance(part, (str, bytes, bytearray)) for part in parts):
         return None

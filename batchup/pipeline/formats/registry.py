@@ -94,6 +94,8 @@ class Readers:
         self._wrap = wrap
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):  # asked for while a copy is made
+            raise AttributeError(name)
         format_, reader, wrap = _FORMATS.get(name), _readers().get(name), self._wrap
         if format_ is None or reader is None:
             raise AttributeError(_unknown("reader", name, _readers()), name=name, obj=self)
