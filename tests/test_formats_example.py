@@ -226,6 +226,7 @@ WRITTEN: dict[str, tuple[Any, list[Any]]] = {
     "bytes": (b"\0\xff", [b"\0\xff"]),
     "a bytearray": (bytearray(b"ab"), [b"ab"]),
     "texts and bytes": (["a", b"b"], [b"a", b"b"]),
+    "an object array of numbers": (np.array([1, -2], object), [1, -2]),
     "an array of texts": (np.array([["a", "bc"], ["", "d"]]), [b"a", b"bc", b"", b"d"]),
     "an array of bytes": (np.array([b"a", b"bc"]), [b"a", b"bc"]),
     "an array of objects": (np.array(["a", b"bc"], object), [b"a", b"bc"]),
