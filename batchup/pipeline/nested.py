@@ -66,15 +66,19 @@ def _stacked(items: Sequence[Any], name: str, default_dtype: DTypeLike | None, s
 def _numbers(items: Sequence[Any], kinds: set[type], name: str, default_dtype: DTypeLike | None) -> NDArray[Any]:
     if bool in kinds and len(kinds) > 1:
         raise _mixed(items, name)
+    dtype = None if default_dtype is None or bool in kinds or complex in kinds else np.dtype(default_dtype)
     try:
-        array = np.array(items, None if bool in kinds or complex in kinds else default_dtype)
-        if float in kinds and array.dtype.kind in "iub" and (array != np.array(items)).any():
-            raise ValueError("they are not whole")
+        array = np.array(items, None if dtype is None or dtype.kind in "iub" else dtype)
     except (OverflowError, TypeError, ValueError) as error:
-        raise InvalidValueError(f"items{name} hold numbers that do not fit {default_dtype}: {error}") from error
+        raise InvalidValueError(f"items{name} hold numbers that do not fit {dtype}: {error}") from error
     if array.dtype == object:
         raise InvalidValueError(f"items{name} hold numbers that fit no dtype: {max(items, key=abs)!r:.60}")
-    return array
+    if dtype is None or array.dtype == dtype:
+        return array
+    narrow = array.astype(dtype)
+    if (narrow != array).any():
+        raise InvalidValueError(f"items{name} hold numbers that do not fit {dtype}: they are too large, or not whole")
+    return narrow
 
 
 def _leaves(items: Sequence[Any], kinds: set[type], name: str) -> NDArray[Any]:

@@ -385,7 +385,7 @@ def _unpacked_at_once(packed: Data) -> NDArray[np.int64]:
     values = (data[starts] & 0x7F).astype(np.uint64)
     for index in range(1, longest):
         longer = (sizes >= index).nonzero()[0]
-        values[longer] |= (data[starts[longer] + index] & np.uint64(0x7F)) << np.uint64(7 * index)
+        values[longer] |= (data[starts[longer] + index] & 0x7F).astype(np.uint64) << np.uint64(7 * index)
     return values.view(np.int64)
 
 
