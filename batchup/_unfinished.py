@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from batchup._extras import required
 from batchup._files import PARTIAL, check_named, keep_permissions, leave, opened_alone, remove, rename
 from batchup.errors import FileFormatError
 
+BUFFER = 2**20
 PIECE = 16 * 2**20  # bytes that are read at a time
 
 
@@ -53,6 +55,18 @@ class Unfinished:
             raise FileFormatError(f"{self.path}: h5py cannot write it: {error}") from error
         if forgiving.error is not None:
             raise forgiving.error
+
+    @contextlib.contextmanager
+    def plain(self) -> Iterator[BinaryIO]:
+        """Have it as an empty file, with a buffer, until the block ends."""
+        self._file.truncate(0)  # of a program that was killed
+        buffered = io.BufferedRandom(self._file, BUFFER)  # type: ignore[arg-type]
+        try:
+            yield buffered
+            buffered.flush()
+        finally:
+            with contextlib.suppress(OSError):  # which `flush` has raised, or something came before it
+                buffered.detach()
 
     def take(self) -> None:
         """Give the file its name, now that it is whole."""

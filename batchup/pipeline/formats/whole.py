@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from batchup._files import PARTIAL, check_named, keep_permissions, leave, opened_alone, remove, rename
+from batchup._unfinished import Unfinished
 from batchup.pipeline.formats.compression import Deflated, Output, check_compression
 from batchup.pipeline.formats.paths import named
-
-_BUFFER = 2**20
 
 
 @contextlib.contextmanager
@@ -30,21 +27,13 @@ def whole_file(path: Any) -> Iterator[BinaryIO]:
     name = os.path.realpath(named(path))
     if os.path.isdir(name):
         raise IsADirectoryError(errno.EISDIR, "a folder has the name of the file to write", name)
-    partial = name + PARTIAL
-    raw = opened_alone(partial, anew=True)
+    unfinished = Unfinished(name)
     try:
-        raw.truncate(0)  # of a program that was killed
-        with _buffered(raw) as file:
+        with unfinished.plain() as file:
             yield file
-        os.fsync(raw.fileno())
-        check_named(raw, partial)
-        keep_permissions(raw.fileno(), name)
-        rename(partial, name)
-    except BaseException:
-        remove(raw, partial)
-        raise
+        unfinished.take()
     finally:
-        leave(raw)
+        unfinished.discard()
 
 
 @contextlib.contextmanager
@@ -58,15 +47,3 @@ def compressed_file(path: Any, compression: str | None) -> Iterator[Output]:
             deflated = Deflated(file, compression)
             yield deflated
             deflated.finish()
-
-
-@contextlib.contextmanager
-def _buffered(raw: Any) -> Iterator[BinaryIO]:
-    """Put a buffer before a file until the block ends, and leave the file open."""
-    buffered = io.BufferedRandom(raw, _BUFFER)
-    try:
-        yield buffered
-        buffered.flush()
-    finally:
-        with contextlib.suppress(OSError):  # which `flush` has raised, or something came before it
-            buffered.detach()
