@@ -15,17 +15,16 @@ import numpy as np
 from batchup._indices import Indices
 from batchup.errors import IndexRangeError, InvalidTypeError, InvalidValueError
 from batchup.pipeline.nested import Shape, each_leaf, padded, stacked, unstacked
-from batchup.pipeline.stage import Run, Stage, from_place, known, noted
+from batchup.pipeline.stage import Following, Passing, Run, Stage, from_place, known, noted
 
 
-class Sliced(Stage):
+class Sliced(Passing):
     """Each `step`-th item from `start` up to `stop`; neither is negative, and `step` is positive."""
 
     verb = "slice"
 
     def __init__(self, parent: Stage, start: int, stop: int | None, step: int, label: str) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.start, self.stop, self.step = (
             min(start, sys.maxsize),
             None if stop is None else min(stop, sys.maxsize),
@@ -35,15 +34,13 @@ class Sliced(Stage):
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
         begin = self.start + start * self.step
-        if begin > sys.maxsize:
-            return iter(())
-        if self.stop is not None and begin >= self.stop:
+        if begin >= (sys.maxsize if self.stop is None else self.stop):
             return iter(())  # and nothing is read
         count = None if self.stop is None else (self.stop - begin - 1) // self.step * self.step + 1  # and no item more
-        return islice(self.parents[0].items(run, begin), 0, count, self.step)
+        return islice(self.parent.items(run, begin), 0, count, self.step)
 
     def length(self) -> int | float | None:
-        length = self.parents[0].length()
+        length = self.parent.length()
         if self.stop is not None and (length == math.inf or self.stop <= self.start):
             length = self.stop
         if not known(length):
@@ -53,58 +50,43 @@ class Sliced(Stage):
 
     @property
     def endless(self) -> bool:
-        return self.stop is None and self.parents[0].endless
-
-    @property
-    def random_access(self) -> bool:
-        return self.parents[0].random_access
+        return self.stop is None and self.parent.endless
 
     def item(self, index: int, run: Run) -> Any:
-        return self.parents[0].item(self.start + index * self.step, run)
+        return self.parent.item(self.start + index * self.step, run)
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
-        return self.parents[0].at((self.start + index * self.step for index in indices), run)
+        return self.parent.at((self.start + index * self.step for index in indices), run)
 
     def gather(self, indices: Indices, run: Run) -> Any:
         if isinstance(indices, slice):
             if self.step == 1:
-                return self.parents[0].gather(slice(indices.start + self.start, indices.stop + self.start), run)
+                return self.parent.gather(slice(indices.start + self.start, indices.stop + self.start), run)
             indices = np.arange(indices.start, indices.stop)
-        return self.parents[0].gather(indices * self.step + self.start, run)
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
+        return self.parent.gather(indices * self.step + self.start, run)
 
     @property
     def label(self) -> str:
         return self._label
 
 
-class Reversed(Stage):
+class Reversed(Passing):
     """The items of a slice whose step is negative, over random access."""
 
     def __init__(self, parent: Stage, indices: range) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.indices = indices
         self.given = (indices.start, indices.stop, indices.step)
         self.verb = "slice"
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        return self.parents[0].at(iter(self.indices[start:]), run)
+        return self.parent.at(iter(self.indices[start:]), run)
 
     def length(self) -> int:
         return len(self.indices)
 
-    @property
-    def random_access(self) -> bool:
-        return True
-
     def item(self, index: int, run: Run) -> Any:
-        return self.parents[0].item(self.indices[index], run)
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
+        return self.parent.item(self.indices[index], run)
 
 
 def sliced(parent: Stage, places: slice) -> Stage:
@@ -137,35 +119,30 @@ def sliced(parent: Stage, places: slice) -> Stage:
     return Sliced(parent, start or 0, stop, step or 1, label)
 
 
-class Batched(Stage):
+class Batched(Passing):
     """Some items together, made one by a function."""
 
     def __init__(self, parent: Stage, size: int, drop_last: bool, join: Stacking, verb: str, gathers: bool) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.size, self.drop_last, self.verb = min(size, sys.maxsize), drop_last, verb
         self.given = (size, "drop_last") if drop_last else (size,)
         self._join = join
         self._gathers = gathers
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        parent = self.parents[0]
+        parent = self.parent
         if self._gathers and known(length := self.length()) and parent.gather(slice(0, 0), run) is not None:
             return (self.item(number, run) for number in range(start, int(length or 0)))
         return batches(parent.items(run, start * self.size), self.size, self.drop_last, self._join, start, self.label)
 
     def length(self) -> int | float | None:
-        length = self.parents[0].length()
+        length = self.parent.length()
         if not known(length):
             return length
         return int(length) // self.size if self.drop_last else -(-int(length) // self.size)  # type: ignore[arg-type]
 
-    @property
-    def random_access(self) -> bool:
-        return self.parents[0].random_access
-
     def item(self, index: int, run: Run) -> Any:
-        parent = self.parents[0]
+        parent = self.parent
         places = self._places(index)
         if self._gathers:
             batch = parent.gather(slice(places.start, places.stop), run)
@@ -178,23 +155,23 @@ class Batched(Stage):
         )
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
-        if self._gathers and self.parents[0].gather(slice(0, 0), run) is not None:
+        if self._gathers and self.parent.gather(slice(0, 0), run) is not None:
             return super().at(indices, run)
         wanted, again = tee(indices)
-        items = self.parents[0].at((place for index in wanted for place in self._places(index)), run)
+        items = self.parent.at((place for index in wanted for place in self._places(index)), run)
         return (
             next(batches(islice(items, len(self._places(index))), self.size, False, self._join, index, self.label))
             for index in again
         )
 
     def _places(self, index: int) -> range:
-        return range(index * self.size, min((index + 1) * self.size, int(self.parents[0].length() or 0)))
+        return range(index * self.size, min((index + 1) * self.size, int(self.parent.length() or 0)))
 
     def shape(self) -> Any:
-        shape = self.parents[0].shape()
+        shape = self.parent.shape()
         if shape is None or not self._gathers:
             return None
-        length = self.parents[0].length()
+        length = self.parent.length()
         even = self.drop_last or (known(length) and int(length or 0) % self.size == 0)
         return each_leaf(lambda leaf: Shape((self.size if even else None, *leaf.shape), leaf.dtype), shape)
 
@@ -222,44 +199,40 @@ def batches(
         number += 1
 
 
-class Unbatched(Stage):
+class Unbatched(Following):
     """The items of batches."""
 
     verb = "unbatch"
 
     def __init__(self, parent: Stage) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        return from_place((item for batch in self.parents[0].items(run) for item in unstacked(batch)), start)
+        return from_place((item for batch in self.parent.items(run) for item in unstacked(batch)), start)
 
 
-class Windows(Stage):
+class Windows(Passing):
     """Tuples of items that follow one another."""
 
     verb = "window"
 
     def __init__(self, parent: Stage, size: int, step: int) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.size, self.step = min(size, sys.maxsize), min(step, sys.maxsize)
         self.given = (size, step)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        return windows(self.parents[0].items(run, start * self.step), self.size, self.step)
+        return windows(self.parent.items(run, start * self.step), self.size, self.step)
 
     def length(self) -> int | float | None:
-        length = self.parents[0].length()
+        length = self.parent.length()
         return len(range(0, int(length) - self.size + 1, self.step)) if known(length) else length  # type: ignore[arg-type]
 
-    @property
-    def random_access(self) -> bool:
-        return self.parents[0].random_access
-
     def item(self, index: int, run: Run) -> Any:
-        parent = self.parents[0]
-        return tuple(parent.item(index * self.step + place, run) for place in range(self.size))
+        return tuple(self.parent.item(index * self.step + place, run) for place in range(self.size))
+
+    def shape(self) -> None:
+        return None
 
 
 def windows(items: Iterator[Any], size: int, step: int) -> Iterator[tuple[Any, ...]]:
@@ -273,33 +246,29 @@ def windows(items: Iterator[Any], size: int, step: int) -> Iterator[tuple[Any, .
         held.extend(more)
 
 
-class Enumerated(Stage):
+class Enumerated(Passing):
     """Tuples of a number and an item."""
 
     verb = "enumerate"
 
     def __init__(self, parent: Stage, first: int) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.first = first
         self.given = (first,)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        return enumerate(self.parents[0].items(run, start), self.first + start)
-
-    def length(self) -> int | float | None:
-        return self.parents[0].length()
-
-    @property
-    def random_access(self) -> bool:
-        return self.parents[0].random_access
+        return enumerate(self.parent.items(run, start), self.first + start)
 
     def item(self, index: int, run: Run) -> Any:
-        return self.first + index, self.parents[0].item(index, run)
+        return self.first + index, self.parent.item(index, run)
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
         places, wanted = tee(indices)
-        return zip((self.first + index for index in places), self.parents[0].at(wanted, run), strict=True)
+        return zip((self.first + index for index in places), self.parent.at(wanted, run), strict=True)
+
+    def shape(self) -> Any:
+        shape = self.parent.shape()
+        return None if shape is None else (Shape((), np.dtype(int)), shape)
 
 
 class Stacking:

@@ -12,7 +12,18 @@ from typing import Any
 from batchup.data_source.mapped import Chance, rng_parameter
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.pipeline.nested import selected
-from batchup.pipeline.stage import Run, Stage, checked_function, checked_seed, from_place, known, noted, numbered, shown
+from batchup.pipeline.stage import (
+    Following,
+    Run,
+    Stage,
+    checked_function,
+    checked_seed,
+    from_place,
+    known,
+    noted,
+    numbered,
+    shown,
+)
 from batchup.pipeline.workers import Where, worked
 
 Function = Callable[..., Any]
@@ -211,7 +222,7 @@ class Step:
         return replace(self, chance=Chance(run.key(stage, self.seed, place), self.number, 0)) if self.draws else self
 
 
-class Applied(Stage):
+class Applied(Following):
     """A stage whose items become what functions make of them.
 
     Parameters
@@ -225,14 +236,14 @@ class Applied(Stage):
     """
 
     def __init__(self, parent: Stage, steps: tuple[Step, ...], where: Where | None) -> None:
-        self.parents = (parent,)
+        super().__init__(parent)
         self.steps = steps
         self.where = where
         self._draws = any(step.draws for step in steps)
         self.one_to_one = all(step.one_to_one for step in steps)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        (parent,) = self.parents
+        parent = self.parent
         begin = start if self.one_to_one else 0
         items = parent.items(run, begin)
         where = self._by_workers(run)
@@ -254,26 +265,26 @@ class Applied(Stage):
         return tuple(step.within(run, self, place) for place, step in enumerate(self.steps))
 
     def length(self) -> int | float | None:
-        return self.parents[0].length() if self.one_to_one else None
+        return self.parent.length() if self.one_to_one else None
 
     @property
     def random_access(self) -> bool:
-        return self.one_to_one and self.parents[0].random_access
+        return self.one_to_one and self.parent.random_access
 
     def item(self, index: int, run: Run) -> Any:
         places = Places(index)
-        return next(passed_through(places.counted((self.parents[0].item(index, run),)), self._in(run), places))
+        return next(passed_through(places.counted((self.parent.item(index, run),)), self._in(run), places))
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
         places, wanted = tee(indices)
-        items, where = self.parents[0].at(wanted, run), self._by_workers(run)
+        items, where = self.parent.at(wanted, run), self._by_workers(run)
         if where is not None:
             return worked(items, self._in(run), places, where, run)
         followed = Followed(places)
         return passed_through(followed.counted(items), self._in(run), followed)
 
     def shape(self) -> Any:
-        return self.parents[0].shape() if all(step.over is filtered for step in self.steps) else None
+        return self.parent.shape() if all(step.over is filtered for step in self.steps) else None
 
     @property
     def label(self) -> str:
@@ -330,19 +341,18 @@ def checked_step(over: Any, fn: Any, verb: str, seed: Any) -> Step:
     return Step(over, fn, verb, seed, draws=needed or seed is not None)
 
 
-class Transformed(Stage):
+class Transformed(Following):
     """The items that a function makes of an iterator over those before."""
 
     verb = "transform"
 
     def __init__(self, parent: Stage, fn: Function) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.fn = fn
         self.given = (fn,)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        items = self.fn(self.parents[0].items(run))
+        items = self.fn(self.parent.items(run))
         if not hasattr(items, "__iter__"):
             raise InvalidTypeError(f"transform() takes a function that returns an iterator, got {type(items).__name__}")
         return from_place(iter(items), start)

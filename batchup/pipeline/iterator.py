@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import GeneratorType, TracebackType
 from typing import Any
 
@@ -17,7 +17,7 @@ from batchup.pipeline.stage import Run, Stage, numbered, structure
 VERSION = 1
 
 
-class DatasetIterator:
+class DatasetIterator(Generator[Any, None, None]):
     """The items of a `Dataset` in one pass; made by ``iter(dataset)``.
 
     Nothing is read before the first item is asked for. Workers and threads of the pass end with it: when it is
@@ -57,6 +57,15 @@ class DatasetIterator:
             raise
         self._position += 1
         return item
+
+    def send(self, value: None) -> Any:
+        """Return the next item: nothing here takes what is sent."""
+        return next(self)
+
+    def throw(self, kind: Any, value: Any = None, trace: Any = None) -> Any:
+        """End the pass by an error."""
+        self.close()
+        return super().throw(kind, value, trace)
 
     @property
     def position(self) -> int:

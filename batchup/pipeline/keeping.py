@@ -16,24 +16,23 @@ from typing import Any
 from batchup._indices import Indices
 from batchup.errors import StateError
 from batchup.pipeline.sources import Iterated
-from batchup.pipeline.stage import Run, Stage, from_place, known, numbered
+from batchup.pipeline.stage import Passing, Run, Stage, from_place, known, numbered
 
 ATTENTIVE = 0.5  # seconds after which one who waits looks whether the other is still there
 
 
-class Repeated(Stage):
+class Repeated(Passing):
     """The items again and again; the orders of each repetition are others."""
 
     verb = "repeat"
 
     def __init__(self, parent: Stage, times: int) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.times = times
         self.given = (times,)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        length = self.parents[0].length()
+        length = self.parent.length()
         first = 0
         if known(length) and length:
             first, start = divmod(start, int(length))
@@ -43,7 +42,7 @@ class Repeated(Stage):
         number = first
         while self.times < 0 or number < self.times:
             any_left = bool(start)
-            for item in self.parents[0].items(run.repetition(number), start):
+            for item in self.parent.items(run.repetition(number), start):
                 any_left = True
                 yield item
             if not any_left:
@@ -51,7 +50,7 @@ class Repeated(Stage):
             number, start = number + 1, 0
 
     def length(self) -> int | float | None:
-        length = self.parents[0].length()
+        length = self.parent.length()
         if self.times == 0 or length == 0:
             return 0
         if self.times < 0:
@@ -60,28 +59,24 @@ class Repeated(Stage):
 
     @property
     def endless(self) -> bool:
-        return self.length() == math.inf or (self.length() is None and (self.times < 0 or self.parents[0].endless))
+        return self.length() == math.inf or (self.length() is None and (self.times < 0 or self.parent.endless))
 
     @property
     def random_access(self) -> bool:
-        return self.parents[0].random_access and self.times >= 0
+        return self.parent.random_access and self.times >= 0
 
     def item(self, index: int, run: Run) -> Any:
-        number, place = divmod(index, int(self.parents[0].length() or 1))
-        return self.parents[0].item(place, run.repetition(number))
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
+        number, place = divmod(index, int(self.parent.length() or 1))
+        return self.parent.item(place, run.repetition(number))
 
 
-class Cached(Stage):
+class Cached(Passing):
     """What the two kinds of caches share: items are those of the first epoch, with draws of their own."""
 
     verb = "cache"
 
     def __init__(self, parent: Stage) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.entropy = secrets.randbits(64)
         self._numbers = numbered(parent)
         self._lock = threading.RLock()
@@ -90,9 +85,6 @@ class Cached(Stage):
     @abstractmethod
     def filled(self) -> bool:
         """Whether anything is kept."""
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
 
     def _inner(self, run: Run) -> Run:
         return run.within(self.entropy, self._numbers)
@@ -117,23 +109,16 @@ class CachedByNumber(Cached):
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
         return self.at(iter(range(start, int(self.length() or 0))), run)
 
-    def length(self) -> int | float | None:
-        return self.parents[0].length()
-
-    @property
-    def random_access(self) -> bool:
-        return True
-
     def item(self, index: int, run: Run) -> Any:
         with self._lock:
             if index not in self._kept:
-                self._kept[index] = self.parents[0].item(index, self._inner(run))
+                self._kept[index] = self.parent.item(index, self._inner(run))
             return self._kept[index]
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
         wanted, again = tee(indices)
         asked: deque[int] = deque()  # for, and not come yet
-        made = self.parents[0].at(self._missing(wanted, asked), self._inner(run))
+        made = self.parent.at(self._missing(wanted, asked), self._inner(run))
         for index in again:
             if index not in self._kept or (asked and asked[0] == index):
                 self._kept[index] = next(made)
@@ -150,7 +135,7 @@ class CachedByNumber(Cached):
                 yield index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"parent": self.parents[0], "entropy": self.entropy, "kept": dict(self._kept)}
+        return {"parent": self.parent, "entropy": self.entropy, "kept": dict(self._kept)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["parent"])  # type: ignore[misc]
@@ -177,7 +162,7 @@ class CachedInTurn(Cached):
             place += 1
 
     def length(self) -> int | float | None:
-        return len(self._kept) if self._over else self.parents[0].length()
+        return len(self._kept) if self._over else self.parent.length()
 
     def _has(self, place: int, run: Run) -> bool:
         """Return whether there is an item at a place, once all up to it are kept."""
@@ -186,7 +171,7 @@ class CachedInTurn(Cached):
         with self._lock:
             while not self._over and place >= len(self._kept):
                 if self._rest is None:
-                    self._rest = _Rest(self, self.parents[0].items(self._inner(run), len(self._kept)))
+                    self._rest = _Rest(self, self.parent.items(self._inner(run), len(self._kept)))
                     if not self._outlives_a_pass:
                         run.used_by(self._rest)
                 try:
@@ -215,7 +200,7 @@ class CachedInTurn(Cached):
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "parent": self.parents[0],
+            "parent": self.parent,
             "entropy": self.entropy,
             "kept": self._kept if self._over else [],
             "over": self._over,
@@ -240,44 +225,33 @@ class _Rest:
             cache.let_go(self)
 
 
-class Prefetched(Stage):
+class Prefetched(Passing):
     """The items, made by a thread ahead of need."""
 
     verb = "prefetch"
 
     def __init__(self, parent: Stage, count: int) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.count = count
         self.given = (count,)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        return ahead(lambda: self.parents[0].items(run, start), self.count, run)
-
-    def length(self) -> int | float | None:
-        return self.parents[0].length()
-
-    @property
-    def random_access(self) -> bool:
-        return self.parents[0].random_access
+        return ahead(lambda: self.parent.items(run, start), self.count, run)
 
     def item(self, index: int, run: Run) -> Any:
-        return self.parents[0].item(index, run)
+        return self.parent.item(index, run)
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
         if run.alone:
-            return self.parents[0].at(indices, run)
-        return ahead(lambda: self.parents[0].at(indices, run), self.count, run)
+            return self.parent.at(indices, run)
+        return ahead(lambda: self.parent.at(indices, run), self.count, run)
 
     def gather(self, indices: Indices, run: Run) -> Any:
-        return self.parents[0].gather(indices, run)
+        return self.parent.gather(indices, run)
 
     @property
     def fingerprints(self) -> Sequence[str]:
         return ("prefetch()",)
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
 
 
 def ahead(begin: Callable[[], Iterator[Any]], count: int, run: Run) -> Iterator[Any]:

@@ -12,52 +12,45 @@ import numpy as np
 
 from batchup._indices import Indices
 from batchup.errors import InvalidValueError
-from batchup.pipeline.stage import Run, Stage, from_place, known
+from batchup.pipeline.stage import Passing, Run, Stage, from_place, known
 from batchup.sampling.permutation import seeded_permutation
 
 BUFFER = 10_000  # items from which a shuffled stream draws
 
 
-class Shuffled(Stage):
+class Shuffled(Passing):
     """The items of random access, each once, in an order that is drawn."""
 
     verb = "shuffle"
 
     def __init__(self, parent: Stage, seed: int | None) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.seed = seed
         self.given = (seed,)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        return self.parents[0].at(entries(self._order(run), start), run)
-
-    def length(self) -> int | float | None:
-        return self.parents[0].length()
+        return self.parent.at(entries(self._order(run), start), run)
 
     @property
     def random_access(self) -> bool:
-        return self.seed is not None and self.parents[0].random_access
+        return self.seed is not None and self.parent.random_access
 
     def item(self, index: int, run: Run) -> Any:
-        return self.parents[0].item(int(self._order(run)[slice(index, index + 1)][0]), run)
+        return self.parent.item(int(self._order(run)[slice(index, index + 1)][0]), run)
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
         order = self._order(run)
-        return self.parents[0].at((int(order[slice(index, index + 1)][0]) for index in indices), run)
+        return self.parent.at((int(order[slice(index, index + 1)][0]) for index in indices), run)
 
     def gather(self, indices: Indices, run: Run) -> Any:
         order = self._order(run)
         if not isinstance(indices, slice):
-            return self.parents[0].gather(order.at(indices) if hasattr(order, "at") else order[indices], run)
-        return self.parents[0].gather(order[indices], run)
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
+            return self.parent.gather(order.at(indices) if hasattr(order, "at") else order[indices], run)
+        return self.parent.gather(order[indices], run)
 
     def _order(self, run: Run) -> Any:
         key = run.key(self, self.seed)
-        return run.order(self, lambda: seeded_permutation(int(self.parents[0].length() or 0), key))
+        return run.order(self, lambda: seeded_permutation(int(self.parent.length() or 0), key))
 
 
 def entries(order: Any, start: int) -> Iterator[int]:
@@ -66,26 +59,23 @@ def entries(order: Any, start: int) -> Iterator[int]:
         yield from order[slice(begin, begin + 4096)].tolist()
 
 
-class Reservoir(Stage):
+class Reservoir(Passing):
     """The items of a stream, each drawn from a buffer of those that come next."""
 
     verb = "shuffle"
 
     def __init__(self, parent: Stage, buffer_size: int, seed: int | None) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.buffer_size, self.seed = min(buffer_size, sys.maxsize), seed
         self.given = (buffer_size, seed)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
         rng = run.key(self, self.seed).generator()
-        return from_place(drawn_from(self.parents[0].items(run), self.buffer_size, rng), start)
+        return from_place(drawn_from(self.parent.items(run), self.buffer_size, rng), start)
 
-    def length(self) -> int | float | None:
-        return self.parents[0].length()
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
+    @property
+    def random_access(self) -> bool:
+        return False
 
 
 def drawn_from(items: Iterator[Any], size: int, rng: np.random.RandomState) -> Iterator[Any]:
@@ -109,27 +99,26 @@ def drawn_from(items: Iterator[Any], size: int, rng: np.random.RandomState) -> I
         buffer[place] = None
 
 
-class Sampled(Stage):
+class Sampled(Passing):
     """So many items, drawn at random; each once, in the order in which they come."""
 
     verb = "sample"
 
     def __init__(self, parent: Stage, count: int, seed: int | None) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.count, self.seed = count, seed
         self.given = (count, seed)
         self._by_number = parent.random_access
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        parent = self.parents[0]
+        parent = self.parent
         if not self._by_number:
             rng = run.key(self, self.seed).generator()
             return from_place(chosen_of(parent.items(run), self.count, rng), start)
         return parent.at(iter(self._chosen(run)[start:]), run)
 
     def length(self) -> int | float | None:
-        length = self.parents[0].length()
+        length = self.parent.length()
         return min(self.count, int(length)) if known(length) else None  # type: ignore[arg-type]
 
     @property
@@ -141,20 +130,17 @@ class Sampled(Stage):
         return False
 
     def item(self, index: int, run: Run) -> Any:
-        return self.parents[0].item(self._chosen(run)[index], run)
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
+        return self.parent.item(self._chosen(run)[index], run)
 
     def checked_pass(self, run: Run) -> None:
         super().checked_pass(run)
-        if self.parents[0].endless:
+        if self.parent.endless:
             raise InvalidValueError(
                 "sample() of a dataset that never ends would read for ever: take(...) from it before"
             )
 
     def _chosen(self, run: Run) -> list[int]:
-        length = int(self.parents[0].length() or 0)
+        length = int(self.parent.length() or 0)
         key = run.key(self, self.seed)
 
         def draw() -> list[int]:
@@ -167,8 +153,7 @@ class Sampled(Stage):
 def chosen_of(items: Iterator[Any], count: int, rng: np.random.RandomState) -> Iterator[Any]:
     """Yield so many items of a stream, each as likely as any other, in their order.
 
-    Source: J. S. Vitter, "Random sampling with a reservoir", 1985, in the form in which each item is given a random
-    key, and those with the largest keys are kept.
+    Each item is given a random key, and those with the largest keys are kept.
     """
     kept: list[tuple[float, int, Any]] = []
     for place, item in enumerate(items if count else ()):

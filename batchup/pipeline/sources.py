@@ -14,7 +14,7 @@ from batchup._repr import Represented
 from batchup.columns import as_column
 from batchup.errors import InvalidTypeError, LengthError, StateError
 from batchup.pipeline.nested import Shape
-from batchup.pipeline.stage import Run, Stage, from_place, known
+from batchup.pipeline.stage import Passing, Run, Stage, from_place, known
 
 _END = object()
 
@@ -305,35 +305,24 @@ def named_rows(names: Sequence[Any], rows: Iterator[tuple[Any, ...]]) -> Iterato
         yield dict(zip(names, row, strict=True))
 
 
-class InEpoch(Stage):
+class InEpoch(Passing):
     """The items of a dataset as it is in an epoch, as a part of another one."""
 
     verb = "epoch"
 
     def __init__(self, parent: Stage, number: int) -> None:
-        self.parents = (parent,)
-        self.where = parent.where
+        super().__init__(parent)
         self.number = number
         self.given = (number,)
 
     def items(self, run: Run, start: int = 0) -> Iterator[Any]:
-        return self.parents[0].items(run.in_epoch(self.number), start)
-
-    def length(self) -> int | float | None:
-        return self.parents[0].length()
-
-    @property
-    def random_access(self) -> bool:
-        return self.parents[0].random_access
+        return self.parent.items(run.in_epoch(self.number), start)
 
     def item(self, index: int, run: Run) -> Any:
-        return self.parents[0].item(index, run.in_epoch(self.number))
+        return self.parent.item(index, run.in_epoch(self.number))
 
     def at(self, indices: Iterator[int], run: Run) -> Iterator[Any]:
-        return self.parents[0].at(indices, run.in_epoch(self.number))
+        return self.parent.at(indices, run.in_epoch(self.number))
 
     def gather(self, indices: Indices, run: Run) -> Any:
-        return self.parents[0].gather(indices, run.in_epoch(self.number))
-
-    def shape(self) -> Any:
-        return self.parents[0].shape()
+        return self.parent.gather(indices, run.in_epoch(self.number))

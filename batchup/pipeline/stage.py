@@ -189,6 +189,35 @@ class Stage(ABC):
         return (self.label,)
 
 
+class Following(Stage):
+    """A stage over one other, with the same workers.
+
+    Parameters
+    ----------
+    parent : Stage
+        Where the items come from.
+    """
+
+    def __init__(self, parent: Stage) -> None:
+        self.parents: Sequence[Stage] = (parent,)
+        self.parent = parent
+        self.where = parent.where
+
+
+class Passing(Following):
+    """One that has as many items, which look the same and can be had in the same way, unless it says otherwise."""
+
+    def length(self) -> int | float | None:
+        return self.parent.length()
+
+    @property
+    def random_access(self) -> bool:
+        return self.parent.random_access
+
+    def shape(self) -> Any:
+        return self.parent.shape()
+
+
 def numbered(stage: Stage) -> dict[Stage, int]:
     """Return a stage and all that its items come from, each with a number, which what follows does not change."""
     numbers: dict[Stage, int] = {}
