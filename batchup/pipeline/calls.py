@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.pipeline import functions
+from batchup.pipeline import functions, steps
 from batchup.pipeline.base import Base
-from batchup.pipeline.functions import Selecting, Spread, checked_step
 from batchup.pipeline.stage import checked_function
+from batchup.pipeline.steps import Selecting, Spread, checked_step
 from batchup.pipeline.workers import checked_where
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Calls(Base):
             ordered=ordered,
             buffer_size=buffer_size,
         )
-        step = checked_step(functions.mapped, fn, "map", seed)
+        step = checked_step(steps.mapped, fn, "map", seed)
         return self._applied(step, where, background)
 
     def starmap(self, fn: Callable[..., Any], *, seed: int | None = None, **where: Any) -> Dataset:
@@ -92,7 +92,7 @@ class Calls(Base):
         >>> Dataset(x=[1, 2], y=[10, 20]).starmap(lambda x, y: x + y).list()
         [11, 22]
         """
-        return self._worked(functions.mapped, Spread(checked_function(fn, "starmap")), "starmap", seed, where)
+        return self._worked(steps.mapped, Spread(checked_function(fn, "starmap")), "starmap", seed, where)
 
     def flatmap(self, fn: Callable[..., Any], *, seed: int | None = None, **where: Any) -> Dataset:
         """Return a dataset of all items of the iterables that a function returns for each item.
@@ -110,7 +110,7 @@ class Calls(Base):
         >>> Dataset(["to be", "or not"]).flatmap(str.split).list()
         ['to', 'be', 'or', 'not']
         """
-        return self._worked(functions.flattened, fn, "flatmap", seed, where)
+        return self._worked(steps.flattened, fn, "flatmap", seed, where)
 
     def filter(self, fn: Callable[..., Any], *, seed: int | None = None, **where: Any) -> Dataset:
         """Return a dataset of the items for which a function is true.
@@ -126,7 +126,7 @@ class Calls(Base):
         >>> Dataset(range(10)).filter(lambda x: x % 2 == 1).list()
         [1, 3, 5, 7, 9]
         """
-        return self._worked(functions.filtered, fn, "filter", seed, where)
+        return self._worked(steps.filtered, fn, "filter", seed, where)
 
     def select(self, *keys: Any) -> Dataset:
         """Return a dataset of dicts with these keys only; of tuples with these parts, if items are tuples.
@@ -137,7 +137,7 @@ class Calls(Base):
         >>> Dataset(x=[1], y=[2], z=[3]).select("z", "x").first()
         {'z': 3, 'x': 1}
         """
-        return self._worked(functions.mapped, Selecting(_checked_keys(keys), False), "select", None, {})
+        return self._worked(steps.mapped, Selecting(_checked_keys(keys), False), "select", None, {})
 
     def select_tuple(self, *keys: Any) -> Dataset:
         """Return a dataset of tuples of what dicts have under these keys.
@@ -148,7 +148,7 @@ class Calls(Base):
         >>> Dataset(x=[1], y=[2], z=[3]).select_tuple("z", "x").first()
         (3, 1)
         """
-        return self._worked(functions.mapped, Selecting(_checked_keys(keys), True), "select_tuple", None, {})
+        return self._worked(steps.mapped, Selecting(_checked_keys(keys), True), "select_tuple", None, {})
 
     def transform(self, fn: Callable[[Iterator[Any]], Iterable[Any]]) -> Dataset:
         """Return a dataset of what a function makes of the iterator over the items; it is called for each pass.
@@ -162,7 +162,7 @@ class Calls(Base):
         """
         return self._then(functions.Transformed(self._stage, checked_function(fn, "transform")))
 
-    def _applied(self, step: functions.Step, where: Any, background: bool) -> Dataset:
+    def _applied(self, step: steps.Step, where: Any, background: bool) -> Dataset:
         dataset = self._then(functions.applied(self._stage, step, where))
         return dataset.prefetch(functions.BACKGROUND) if background else dataset
 

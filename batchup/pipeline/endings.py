@@ -12,9 +12,10 @@ from numpy.typing import DTypeLike
 from batchup.errors import IndexRangeError, InvalidValueError
 from batchup.pipeline.base import Base, checked_dtype
 from batchup.pipeline.formats import Writers
-from batchup.pipeline.functions import Step, applied, mapped
+from batchup.pipeline.functions import applied
 from batchup.pipeline.nested import described, each_leaf, stacked
 from batchup.pipeline.stage import checked_function, known
+from batchup.pipeline.steps import Step, mapped
 from batchup.pipeline.workers import Where
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from batchup._numbers import whole_number
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.pipeline.stage import noted
+from batchup.pipeline.steps import Places, Step, passed_through
 from batchup.work_pool import AbstractWorkerPool, WorkerProcessPool, WorkerThreadPool
 from batchup.work_pool.packing import carried_over, portable
 from batchup.work_pool.pickling import Pickler, sendable
 from batchup.work_pool.tickets import ATTENTIVE, Ticket
 
 if TYPE_CHECKING:
-    from batchup.pipeline.functions import Step
     from batchup.pipeline.stage import Run
 
 GOAL = 20e-3  # seconds of work that are handed to a worker at once
@@ -153,8 +153,6 @@ class Job:
 
     def __call__(self, items: Sequence[Any], places: Sequence[int]) -> Done:
         """Do the steps with some items."""
-        from batchup.pipeline.functions import Places, passed_through
-
         begin = perf_counter()
         results: list[list[Any]] = []
         failed: Any = None
