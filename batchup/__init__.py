@@ -70,7 +70,8 @@ if TYPE_CHECKING:
         WorkStream,
     )
 
-_HOME = {
+_HOME: dict[str, list[str]] = {
+    "config": [],
     "data_source": [
         "AbstractDataSource",
         "ArrayDataSource",
@@ -87,6 +88,7 @@ _HOME = {
         "batch_map_mean",
         "coerce_data_source",
     ],
+    "datasets": [],
     "errors": [
         "BatchUpError",
     ],
@@ -122,6 +124,7 @@ _HOME = {
         "FileRecordWriter",
         "Ragged",
     ],
+    "typed_files": [],
     "work_pool": [
         "AbstractWorkerPool",
         "ParallelDataSource",

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import BinaryIO
 
 from batchup.errors import FileBusyError, FileFormatError, InvalidValueError
@@ -14,13 +15,15 @@ PARTIAL = ".partial"  # behind the name that a file will have
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system
 
 
-def opened_alone(name: str, anew: bool) -> BinaryIO:
+def opened_alone(name: str, anew: bool, waiting: Callable[[], object] | None = None) -> BinaryIO:
     """Open a file that nobody else writes, as long as it is open; `anew` makes it if it is not there.
+
+    If somebody else has it open so, wait for them after a call of `waiting`, if that is given.
 
     Raises
     ------
     FileBusyError
-        If somebody else has it open so.
+        If somebody else has it open so, and is not waited for.
     InvalidValueError
         If it is no file.
     """
@@ -30,7 +33,7 @@ def opened_alone(name: str, anew: bool) -> BinaryIO:
         try:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidValueError(f"{name} is in the way: it is no file")
-            _lock(file.fileno(), name)
+            _lock(file.fileno(), name, waiting)
             if is_named(file.fileno(), name):  # and has not got another one meanwhile
                 return file
         except BaseException:
@@ -39,13 +42,16 @@ def opened_alone(name: str, anew: bool) -> BinaryIO:
         file.close()
 
 
-def _lock(descriptor: int, name: str) -> None:
+def _lock(descriptor: int, name: str, waiting: Callable[[], object] | None) -> None:
     import fcntl
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise FileBusyError(f"another writer is at {name}: wait until it has closed its file") from None
+        if waiting is None:
+            raise FileBusyError(f"another writer is at {name}: wait until it has closed its file") from None
+        waiting()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

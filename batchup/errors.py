@@ -15,6 +15,7 @@
     |-- FileFormatError     (OSError)              a file that is damaged, or not what it should be
     |   `-- ChecksumError                            data in a file that are not what was written
     |-- FileBusyError       (BlockingIOError)      a file that somebody else is writing
+    |-- FetchError          (OSError)              a file that could not be got from where it should be
     |-- SharedMemoryError   (MemoryError)          there is no room for memory that processes share
     |-- UnsupportedError    (NotImplementedError)  what this object cannot do
     `-- MissingExtraError   (ImportError)          an optional dependency is not installed
@@ -25,6 +26,7 @@ from __future__ import annotations
 __all__ = [
     "BatchUpError",
     "ChecksumError",
+    "FetchError",
     "FileBusyError",
     "FileFormatError",
     "IndexRangeError",
@@ -102,6 +104,10 @@ class ChecksumError(FileFormatError):
 
 class FileBusyError(BatchUpError, BlockingIOError):
     """A file is being written by somebody else."""
+
+
+class FetchError(BatchUpError, OSError):
+    """A file could not be got from where it should be; the message says where to put it by hand."""
 
 
 class SharedMemoryError(BatchUpError, MemoryError):

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from batchup import data_source, sampling
+from batchup.columns import ChosenRows, ScaledArray
 from batchup.data_source import (
     AbstractDataSource,
     ArrayDataSource,
@@ -75,6 +76,15 @@ class ColumnCase:
 def saved(array: np.ndarray[Any, Any], folder: Path) -> str:
     np.save(folder / "array.npy", array)
     return str(folder / "array.npy")
+
+
+def mapped(array: np.ndarray[Any, Any], folder: Path) -> np.ndarray[Any, Any]:
+    return np.load(saved(array, folder), mmap_mode="r")
+
+
+def scattered(array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return rows in another order, among others, and where each is."""
+    return np.repeat(array[::-1], 2, axis=0), 22 - 2 * np.arange(len(array))
 
 
 def unaligned(array: np.ndarray[Any, Any], folder: Path) -> np.ndarray[Any, Any]:
@@ -151,6 +161,15 @@ COLUMNS = {
     "HDF5, gzip, 1-D": ColumnCase(lambda x, p: gzipped(x, p, 7), np.arange(12, dtype=">u2"), pickles=False),
     "HDF5, gzip, parts of rows": ColumnCase(lambda x, p: gzipped(x, p, 5, 2, 4), _CUBES, pickles=False),
     "HDF5, lzf": ColumnCase(lambda x, p: dataset(x, p, chunks=(5, 5), compression="lzf"), _FLOATS, pickles=False),
+    "scaled": ColumnCase(lambda x, p: ScaledArray(x.astype(np.uint8), 0, 255), _FLOATS),
+    "scaled, mapped": ColumnCase(lambda x, p: ScaledArray(mapped(x.astype(np.uint8), p), 0, 255), _FLOATS),
+    "scaled, 1-D": ColumnCase(lambda x, p: ScaledArray(x.astype(np.uint8), 0, 255), np.arange(12, dtype=np.float32)),
+    "chosen rows": ColumnCase(lambda x, p: ChosenRows(*scattered(x)), _CUBES),
+    "chosen rows of a map": ColumnCase(lambda x, p: ChosenRows(mapped(scattered(x)[0], p), scattered(x)[1]), _FLOATS),
+    "chosen rows, strided": ColumnCase(lambda x, p: ChosenRows(np.repeat(x, 2, 0)[::2], np.arange(12)), _CUBES),
+    "chosen rows, scaled": ColumnCase(
+        lambda x, p: ScaledArray(ChosenRows(*scattered(x.astype(np.uint8))), 0, 255), _FLOATS
+    ),
     "gather": ColumnCase(lambda x, p: users.Gathers(x), _FLOATS),
     "gather with out": ColumnCase(lambda x, p: users.GathersInto(x), _FLOATS),
     "gather with out, returning nothing": ColumnCase(lambda x, p: users.GathersInto(x, returns=False), _CUBES),

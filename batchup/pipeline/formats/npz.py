@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from batchup._repr import Represented
 from batchup.errors import BatchUpError, FileFormatError, InvalidTypeError, InvalidValueError, LengthError
+from batchup.pipeline.formats.npy_rows import NpyRows
 from batchup.pipeline.formats.paths import found
 from batchup.pipeline.formats.whole import whole_file
 
@@ -243,7 +244,7 @@ def write_npy(items: Iterable[Any], path: Any) -> None:
            [2., 2.]], dtype=float32)
     """
     with whole_file(path) as file:
-        column = _Column(file, "")
+        column = NpyRows(file, "")
         for item in items:
             column.add(item)
         column.finish()
@@ -279,13 +280,13 @@ def write_npz(items: Iterable[Any], path: Any, compressed: bool = False) -> None
     """
     with whole_file(path) as file, contextlib.ExitStack() as stack:
         folder = os.path.dirname(os.path.realpath(path))
-        columns: dict[str, _Column] = {}
+        columns: dict[str, NpyRows] = {}
         for number, item in enumerate(items):
             row = _as_row(number, item)
             if number == 0:
                 for key in row:
                     part = stack.enter_context(tempfile.TemporaryFile(dir=folder))
-                    columns[key] = _Column(part, f", array {key!r}")
+                    columns[key] = NpyRows(part, f", array {key!r}")
             elif row.keys() != columns.keys():
                 raise InvalidValueError(f"item {number} must have the keys {list(columns)} of item 0, got {list(row)}")
             for key, column in columns.items():
@@ -305,7 +306,7 @@ def _as_row(number: int, item: Any) -> Mapping[str, Any]:
     )
 
 
-def _zip(columns: Mapping[str, _Column], file: IO[bytes], compressed: bool) -> None:
+def _zip(columns: Mapping[str, NpyRows], file: IO[bytes], compressed: bool) -> None:
     method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(file, "w") as archive:
         for key, column in columns.items():
@@ -316,65 +317,3 @@ def _zip(columns: Mapping[str, _Column], file: IO[bytes], compressed: bool) -> N
             part.seek(0)
             with archive.open(info, "w", force_zip64=True) as member:
                 shutil.copyfileobj(part, member, _PIECE)
-
-
-class _Column:
-    """An .npy file that is written row by row.
-
-    Parameters
-    ----------
-    file
-        Where it is written, from the beginning on.
-    which : str
-        What errors say behind the number of the item.
-    """
-
-    def __init__(self, file: IO[bytes], which: str) -> None:
-        self._file = file
-        self._which = which
-        self._rows = 0
-        self._shape: tuple[int, ...] = ()
-        self._dtype: np.dtype[Any] = np.dtype(np.float64)
-
-    def add(self, item: Any) -> None:
-        """Write a row."""
-        array = self._as_array(item)
-        if self._rows == 0:
-            self._shape, self._dtype = array.shape, array.dtype
-            self._write_header()
-        elif (array.shape, array.dtype) != (self._shape, self._dtype):
-            raise InvalidValueError(
-                f"item {self._rows}{self._which}: all items must be {self._dtype} {self._shape} as item 0 is, got "
-                f"{array.dtype} {array.shape}"
-            )
-        self._file.write(array.tobytes())
-        self._rows += 1
-
-    def finish(self) -> IO[bytes]:
-        """Write the number of rows into the header."""
-        end = self._file.tell()
-        self._file.seek(0)
-        self._write_header()
-        self._file.seek(max(end, self._file.tell()))
-        return self._file
-
-    def _write_header(self) -> None:
-        # NumPy makes headers with room for any number of rows: they are equally long
-        shape = (self._rows, *self._shape)
-        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
-        write: Any = np.lib.format.write_array_header_1_0
-        if self._dtype.names and len(repr(header)) > 2**15:
-            write = np.lib.format.write_array_header_2_0
-        write(self._file, header)
-
-    def _as_array(self, item: Any) -> NDArray[Any]:
-        try:
-            array = np.asarray(item)
-        except ValueError as error:
-            raise InvalidValueError(f"item {self._rows}{self._which} is no array: {error}") from None
-        if array.dtype.hasobject:
-            raise InvalidTypeError(
-                f"item {self._rows}{self._which}: .npy files take numbers and strings, got {type(item).__name__} with "
-                "Python objects"
-            )
-        return array

@@ -1,0 +1,266 @@
+"""Data sets of one's own: where their files come from, and a function that converts them, once.
+
+>>> import numpy as np
+>>> from batchup.datasets.dataset import CopySourceFile, fetch_and_convert_dataset
+>>> np.savetxt("iris.csv", [[5.1, 3.5, 0], [6.3, 3.3, 2]], delimiter=",")
+>>> @fetch_and_convert_dataset([CopySourceFile("iris.csv", arg_name="csv")], "iris.npy")
+... def fetch_iris(source_paths, target_path):
+...     np.save(target_path, np.loadtxt(source_paths[0], delimiter=",", dtype=np.float32))
+...     return target_path
+>>> import os
+>>> os.environ["BATCHUP_HOME"] = os.getcwd()
+>>> np.load(fetch_iris(csv="iris.csv"), mmap_mode="r").shape
+(2, 3)
+>>> del os.environ["BATCHUP_HOME"]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from batchup import config
+from batchup._files import PARTIAL, leave, opened_alone, remove, sync_folder
+from batchup.datasets.fetching import digest_of
+from batchup.datasets.manifest import manifest_path, write_manifest
+from batchup.datasets.sources import (
+    AbstractSourceFile,
+    CopySourceFile,
+    DownloadSourceFile,
+    ExistingSourceFile,
+    path_string,
+)
+from batchup.errors import FetchError, FileFormatError, InvalidTypeError, InvalidValueError
+
+__all__ = [
+    "AbstractSourceFile",
+    "CopySourceFile",
+    "DownloadSourceFile",
+    "ExistingSourceFile",
+    "FetchedDataset",
+    "delete_dataset_cache",
+    "fetch_and_convert_dataset",
+    "path_string",
+]
+
+LOCK = ".lock"  # behind the name of what is being made
+_NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
+_logger = logging.getLogger("batchup")
+
+
+def fetch_and_convert_dataset(
+    source_files: Sequence[AbstractSourceFile], target_filename: Any
+) -> Callable[[Callable[[list[str], str], Any]], FetchedDataset]:
+    """Make a function that converts files into one that gets them first, and does it once.
+
+    The function that is decorated has the form ``fn(source_paths, target_path)``. It writes a file, or makes a folder,
+    of the name `target_path`, and returns `target_path`. It is given another name than the data set will have, of the
+    same ending: that one is there only when all is. What was fetched or copied is removed in the end.
+
+    Parameters
+    ----------
+    source_files : sequence of AbstractSourceFile
+        The files to get.
+    target_filename : str, path-like or callable
+        Name of the file or folder, among the data sets of batchup if it is not absolute; or a function that returns
+        it.
+
+    Returns
+    -------
+    callable
+        The decorator. What it makes is a `FetchedDataset`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    """
+    if not callable(target_filename):
+        path_string(target_filename)
+    for source in source_files:
+        if not isinstance(source, AbstractSourceFile):
+            raise InvalidTypeError(f"source_files must be source files such as DownloadSourceFile, got {source!r}")
+    return functools.partial(FetchedDataset, list(source_files), target_filename)
+
+
+class FetchedDataset:
+    """A data set that is fetched and converted when it is called for first; see `fetch_and_convert_dataset`.
+
+    Called with the arguments that its `CopySourceFile` want, it returns the path of what was made. Several programs may
+    do so at once: one makes it, the others wait. A program that is killed leaves nothing that would be taken for whole.
+
+    Parameters
+    ----------
+    source_files, target_filename
+        As for `fetch_and_convert_dataset`.
+    convert : callable
+        The function that converts.
+    """
+
+    __name__: str
+
+    def __init__(
+        self, source_files: list[AbstractSourceFile], target_filename: Any, convert: Callable[[list[str], str], Any]
+    ) -> None:
+        self.source_files = source_files
+        self._target_filename = target_filename
+        self._convert = convert
+        functools.update_wrapper(self, convert)
+
+    @property
+    def target_path(self) -> str:
+        """Where it lies, or will lie."""
+        return config.get_data_path(path_string(self._target_filename))
+
+    def is_there(self) -> bool:
+        """Return whether it has been converted."""
+        path = self.target_path
+        return os.path.exists(manifest_path(path)) if os.path.isdir(path) else os.path.exists(path)
+
+    def __call__(self, **arguments: Any) -> str:
+        """Return its path, after getting and converting it if need be.
+
+        Raises
+        ------
+        FetchError
+            If a file cannot be got; the message says where to put it by hand.
+        ChecksumError
+            If a file that was put there by hand is another one.
+        FileFormatError
+            If the conversion failed.
+        OSError
+            If there is no room.
+        """
+        if not self.is_there():
+            try:
+                self._make(arguments)
+            except PermissionError as error:
+                raise self._not_writable(error) from error
+            except OSError as error:
+                if error.errno in _NO_WRITING:
+                    raise self._not_writable(error) from error
+                raise
+        return self.target_path
+
+    def delete_cache(self) -> None:
+        """Remove it, and what is left of the files that it is made of."""
+        target = self.target_path
+        if os.path.isdir(os.path.dirname(target)):
+            with _alone(target):
+                delete_dataset_cache(target)
+                for source in self.source_files:
+                    source.clean_up()
+
+    def _make(self, arguments: dict[str, Any]) -> None:
+        """Get the files and convert them, unless somebody else has just done so."""
+        target = self.target_path
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with _alone(target):
+            if self.is_there():
+                return
+            if os.path.exists(target):
+                raise FileFormatError(f"{target} is in the way: it is no data set of batchup's, move it elsewhere")
+            paths = self._acquired(arguments)
+            self._convert_into(target, paths)
+            for source in self.source_files:
+                source.clean_up()
+
+    def _acquired(self, arguments: dict[str, Any]) -> list[str]:
+        paths: list[str] = []
+        for source in self.source_files:
+            try:
+                path = source.acquire(**arguments)
+            except FetchError as error:
+                raise FetchError(self._way_out(source, error)) from None
+            if path in paths:
+                raise InvalidValueError(f"{self.__name__} has the file {path} among its sources twice")
+            paths.append(path)
+        return paths
+
+    def _convert_into(self, target: str, paths: list[str]) -> None:
+        """Convert the files in a folder beside, and give the result its name."""
+        beside = target + PARTIAL
+        made = os.path.join(beside, os.path.basename(target))
+        shutil.rmtree(beside, ignore_errors=True)  # of a program that was killed
+        os.mkdir(beside)
+        sources = [{"name": os.path.basename(path), "sha256": digest_of(path)} for path in paths]
+        try:
+            if self._convert(paths, made) is None or not os.path.exists(made):
+                raise FileFormatError(
+                    f"{self.__name__} did not make {os.path.basename(target)}: it is to write target_path"
+                )
+            write_manifest(made, sources)
+            if not os.path.isdir(made):
+                os.replace(manifest_path(made), manifest_path(target))
+            os.rename(made, target)
+            sync_folder(target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _way_out(self, failed: AbstractSourceFile, error: FetchError) -> str:
+        """Return what to do where a file could not be fetched."""
+        missing = [source for source in self.source_files if source is failed or not source.is_there()]
+        fetched = [source for source in missing if isinstance(source, DownloadSourceFile)]
+        way = ""
+        if isinstance(failed, DownloadSourceFile):
+            files = "\n  ".join(source.by_hand() for source in fetched)
+            names = ", ".join(source.at_mirror for source in fetched)
+            way = (
+                "To go on without, put there by hand (from a browser, or another machine) and run this again:\n  "
+                f"{files}\nor set BATCHUP_MIRROR to a folder, or an address, that has {names}"
+            )
+        told = "\n  ".join(str(error).split("\n"))
+        return f"{os.path.basename(self.target_path)} could not be fetched:\n  {told}\n{way}".rstrip()
+
+    def _not_writable(self, error: OSError) -> FetchError:
+        folder = os.path.dirname(self.target_path)
+        return FetchError(
+            f"{os.path.basename(self.target_path)} is not there, and cannot be put there: nothing can be written to "
+            f"{error.filename or folder} ({error.strerror}); set BATCHUP_HOME to a folder that you may write to"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__}: {self.target_path}>"
+
+
+def delete_dataset_cache(*filenames: Any) -> None:
+    """Remove converted data sets, with all that belongs to them.
+
+    Parameters
+    ----------
+    *filenames : str, path-like or callable
+        Names of files or folders, or functions that return them, as for `fetch_and_convert_dataset`.
+    """
+    for filename in filenames:
+        path = config.get_data_path(path_string(filename))
+        if os.path.isdir(path):
+            aside = path + ".removed"  # so that nobody opens half of it
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(path, aside)
+            shutil.rmtree(aside)
+        elif os.path.exists(path):
+            os.remove(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(manifest_path(path))
+        shutil.rmtree(path + PARTIAL, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone(target: str) -> Iterator[None]:
+    """Be the only one, of all programs and threads, that makes a data set."""
+
+    def waiting() -> None:
+        _logger.warning("waiting for another program, which makes %s", target)
+
+    lock = opened_alone(target + LOCK, anew=True, waiting=waiting)
+    try:
+        yield
+    finally:
+        remove(lock, target + LOCK)
+        leave(lock)

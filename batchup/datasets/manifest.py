@@ -1,0 +1,98 @@
+"""What a converted data set consists of: written beside it when it is whole, and compared with it later."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from batchup.datasets.fetching import digest_of
+from batchup.errors import ChecksumError, FileFormatError
+
+NAME = "manifest.json"  # in a folder; behind the name of a file
+VERSION = 1
+
+
+def manifest_path(target: str) -> str:
+    """Return where the manifest of a data set lies, which is a folder or a file."""
+    return os.path.join(target, NAME) if os.path.isdir(target) else f"{target}.{NAME}"
+
+
+def write_manifest(target: str, sources: Sequence[dict[str, Any]]) -> None:
+    """Write down of what files a data set consists, and what it was made of; all is on the disk then."""
+    path = manifest_path(target)
+    made = {
+        "version": VERSION,
+        "files": {name: {"bytes": os.path.getsize(file), "sha256": digest_of(file)} for name, file in _files(target)},
+        "sources": list(sources),
+    }
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(made, file, indent=1)
+    for one in (path, *(file for _, file in _files(target))):
+        _sync(one)
+    _sync(os.path.dirname(path))
+
+
+def read_manifest(target: str) -> dict[str, Any]:
+    """Return the manifest of a data set.
+
+    Raises
+    ------
+    FileFormatError
+        If it is damaged, or of a later version.
+    """
+    path = manifest_path(target)
+    try:
+        with open(path, encoding="utf-8") as file:
+            made = json.load(file)
+        files = {str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in made["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path} is damaged ({error!r}): remove {target}, and it will be made again") from None
+    if made.get("version") != VERSION or not files:
+        raise FileFormatError(f"{path} is of version {made.get('version')}, and {VERSION} is wanted")
+    return dict(made)
+
+
+def verify(target: str) -> int:
+    """Compare a data set with its manifest; return how many bytes it has.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there, or has no manifest.
+    ChecksumError, FileFormatError
+        If a file of it lacks, or is not what was written.
+    """
+    total = 0
+    for name, told in read_manifest(target)["files"].items():
+        path = os.path.join(target, name) if os.path.isdir(target) else target
+        if not os.path.isfile(path):
+            raise FileFormatError(f"{path} is missing: remove {target}, and it will be made again")
+        size = os.path.getsize(path)
+        if size != told["bytes"]:
+            raise FileFormatError(f"{path} has {size:,} bytes, {told['bytes']:,} were written: remove {target}")
+        if digest_of(path) != told["sha256"]:
+            raise ChecksumError(f"{path} is not what was written: remove {target}, and it will be made again")
+        total += size
+    return total
+
+
+def _files(target: str) -> Iterator[tuple[str, str]]:
+    """Yield the files of a data set: their names in it, and their paths."""
+    if not os.path.isdir(target):
+        yield os.path.basename(target), target
+        return
+    for folder, _, names in sorted(os.walk(target)):
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            if path != os.path.join(target, NAME):
+                yield os.path.relpath(path, target), path
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,35 @@
+"""What may go wrong at an address: for now, or for good."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):  # noqa: N818  it is told, not shown
+    """An address will not give the file, however often it is asked.
+
+    Parameters
+    ----------
+    told : str
+        What happened.
+    status : int, optional
+        What HTTP calls it.
+    """
+
+    def __init__(self, told: str, status: int | None = None) -> None:
+        super().__init__(told)
+        self.status = status
+
+
+class Passing(Exception):  # noqa: N818
+    """An address may give the file later.
+
+    Parameters
+    ----------
+    told : str
+        What happened.
+    wait : float, optional
+        After how many seconds to ask again, as the server wishes.
+    """
+
+    def __init__(self, told: str, wait: float | None = None) -> None:
+        super().__init__(told)
+        self.wait = wait

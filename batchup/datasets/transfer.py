@@ -1,0 +1,304 @@
+"""One answer to one request for a file: what it says of itself, and its bytes, which come in a thread of their own."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from batchup._extras import required
+from batchup.datasets.problems import Passing, Refused
+
+CONNECT = 5.0  # seconds until a server must have taken a connection
+STALL = 10.0  # seconds in which so many bytes must have come:
+STALL_BYTES = 2**14
+_READ = 2**14  # bytes that are read at a time: what a connection that ends has given of them is lost
+_PIECE = 2**18  # bytes that are handed over at once, unless they are slow to come
+_OFTEN = 0.1  # seconds after which fewer are handed over
+_PIECES = 8  # that may wait
+
+
+class Head(NamedTuple):
+    """What is known of an answer before its bytes come."""
+
+    start: int  # the place in the file of the first byte
+    total: int | None  # bytes of the whole file, as far as that is said
+    kind: str = ""  # as HTTP calls it: text/html
+    validator: str | None = None  # by which the server knows this version of the file again
+
+
+class Transfer(Protocol):
+    """The bytes of a file, or of its end."""
+
+    def head(self) -> Head:
+        """Wait for the answer, and return what it says of itself."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the bytes in pieces, as they come."""
+
+    def close(self) -> None:
+        """Take no more of them."""
+
+
+def transfer_of(address: str, start: int, validator: str | None, patience: float) -> Transfer:
+    """Begin to get a file from an address, or from a path of this machine.
+
+    Parameters
+    ----------
+    address : str
+        Where it lies.
+    start : int
+        The first byte that is wanted; another may come.
+    validator : str, optional
+        The version of the file that the bytes before `start` are of; None if that does not matter.
+    patience : float
+        Seconds to wait for an answer, at most.
+
+    Raises
+    ------
+    MissingExtraError
+        If what fetches addresses is not installed.
+    """
+    if is_remote(address):
+        return RemoteTransfer(address, start, validator, patience)
+    return LocalTransfer(address.removeprefix("file://"), start)
+
+
+def is_remote(address: str) -> bool:
+    """Return whether an address is one of a network, and no path of this machine.
+
+    >>> is_remote("http://mirror/mnist"), is_remote("/shared/mnist"), is_remote("file:///shared/mnist")
+    (True, False, False)
+    """
+    return "://" in address and not address.startswith("file://")
+
+
+class LocalTransfer:
+    """The bytes of a file of this machine.
+
+    Parameters
+    ----------
+    path : str
+        Where it lies.
+    start : int
+        The first byte that is wanted.
+    """
+
+    def __init__(self, path: str, start: int) -> None:
+        self._path = os.path.expanduser(path)
+        self._start = start
+        self._file: Any = None
+
+    def head(self) -> Head:
+        try:
+            self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115  it is closed by `close`
+        except OSError as error:
+            raise Refused(str(error.strerror or error)) from None
+        total = os.fstat(self._file.fileno()).st_size
+        start = self._start if self._start <= total else 0
+        self._file.seek(start)
+        return Head(start, total)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self._file.read(4 * _PIECE):
+            yield piece
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class RemoteTransfer:
+    """The bytes of a file of another machine, as pooch fetches them.
+
+    A thread fetches while who asked for them writes and hashes; it is let go if it hangs.
+
+    Parameters
+    ----------
+    url : str
+        Where it lies.
+    start, validator, patience
+        As for `transfer_of`.
+    """
+
+    def __init__(self, url: str, start: int, validator: str | None, patience: float) -> None:
+        self._pooch = required("pooch", "datasets", "fetching data sets")
+        self._url = url
+        self._start = start
+        self._validator = validator
+        self._until = monotonic() + patience
+        self._messages: queue.Queue[Any] = queue.Queue(_PIECES)
+        self._gathered: list[bytes] = []  # not handed over yet
+        self._handed_over = monotonic()
+        self._closed = False
+        self._answered = False
+        self._thread = threading.Thread(target=self._fetch, name=f"batchup fetches {url}", daemon=True)
+        self._thread.start()
+
+    def head(self) -> Head:
+        answer = self._next(min(self._until - monotonic(), CONNECT + STALL))
+        if not isinstance(answer, _Answer):
+            raise Passing("the connection ended without an answer")
+        if answer.status == 206:
+            first, total = _range_of(answer.headers.get("Content-Range", ""))
+        elif answer.status == 200:
+            first, total = 0, _length_of(answer.headers)
+        else:
+            raise Refused(f"answered {answer.status} {answer.reason} instead of the file")
+        tag = answer.headers.get("ETag", "")
+        return Head(
+            first,
+            total,
+            answer.headers.get("Content-Type", "").partition(";")[0].strip(),
+            tag if tag.startswith('"') else None,
+        )
+
+    def __iter__(self) -> Iterator[bytes]:
+        came, until = 0, min(self._until, monotonic() + STALL)
+        while True:
+            piece = self._next(until - monotonic())
+            if piece is None:
+                return
+            yield piece
+            came += len(piece)
+            if came >= STALL_BYTES:
+                came, until = 0, monotonic() + STALL
+
+    def close(self) -> None:
+        self._closed = True
+        while True:  # who waits to hand something over finds room, and then sees that it is over
+            try:
+                self._messages.get_nowait()
+            except queue.Empty:
+                return
+
+    def _next(self, seconds: float) -> Any:
+        """Return what the thread hands over next: its answer, a piece, or None at the end."""
+        try:
+            message = self._messages.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            raise Passing(
+                f"stalled: next to nothing came within {STALL:.0f} s" if self._answered else "no answer"
+            ) from None
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    def _fetch(self) -> None:
+        """Be the thread."""
+        headers = {"Accept-Encoding": "identity"}
+        if self._start:
+            headers["Range"] = f"bytes={self._start}-"
+        if self._start and self._validator is not None:
+            headers["If-Range"] = self._validator
+        downloader = self._pooch.HTTPDownloader(
+            chunk_size=_READ, timeout=(CONNECT, STALL), headers=headers, hooks={"response": self._answer}
+        )
+        try:
+            try:
+                downloader(self._url, self, None)
+            except _Closed:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever libraries raise over a connection
+                self._hand_over_pieces()
+                self._hand_over(problem_of(error, self._answered))
+            else:
+                self._hand_over_pieces()
+                self._hand_over(None)
+        except _Closed:
+            pass
+
+    def _answer(self, response: Any, **_: Any) -> None:
+        if response.is_redirect or response.status_code >= 400:
+            return  # another answer follows, or pooch raises
+        response.raw.headers.pop("Content-Encoding", None)  # what lies there compressed is wanted as it lies there
+        response.raw.enforce_content_length = False  # which would keep back what came before a connection ended
+        self._answered = True
+        self._hand_over(_Answer(response.status_code, response.reason, response.headers))
+
+    def write(self, piece: bytes) -> None:
+        """Take some bytes: to pooch, this is the file."""
+        self._gathered.append(piece)
+        if len(self._gathered) * _READ >= _PIECE or monotonic() > self._handed_over + _OFTEN:
+            self._hand_over_pieces()
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def _hand_over_pieces(self) -> None:
+        if self._gathered:
+            self._hand_over(b"".join(self._gathered))
+            self._gathered.clear()
+            self._handed_over = monotonic()
+
+    def _hand_over(self, message: Any) -> None:
+        if self._closed:
+            raise _Closed
+        self._messages.put(message)
+
+
+class _Closed(Exception):  # noqa: N818  nobody sees it
+    """Ends the thread of a transfer that nobody reads from any more."""
+
+
+class _Answer(NamedTuple):
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+
+
+def problem_of(error: Exception, answered: bool) -> Exception:
+    """Return what an error of the libraries below, before an answer or after it, means: `Passing` or `Refused`."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        said = f"answered {response.status_code} {response.reason}"
+        if response.status_code in (408, 425, 429) or response.status_code >= 500:
+            wait = _seconds(response.headers.get("Retry-After", ""))
+            return Passing(said if wait is None else f"{said}, come again after {wait:.0f} s", wait)
+        return Refused(said, response.status_code)
+    if isinstance(error, ValueError):  # an address that is none, say
+        return Refused(f"cannot be fetched: {error}")
+    return Passing(_root_of(error, answered))
+
+
+def _root_of(error: BaseException, answered: bool) -> str:
+    """Return what is at the bottom of an error that libraries have wrapped again and again."""
+    text = str(error)
+    if re.search(r"Read timed out|ReadTimeout", text):
+        return f"stalled: nothing came within {STALL:.0f} s" if answered else f"no answer within {STALL:.0f} s"
+    for pattern, meaning in _MEANINGS:
+        if re.search(pattern, text):
+            return meaning
+    return f"{type(error).__name__}: {text[:200]}"
+
+
+_MEANINGS = (
+    (r"NameResolution|getaddrinfo|Name or service|nodename|Temporary failure in name", "its name cannot be resolved"),
+    (r"Connection refused", "the connection was refused"),
+    (r"Network is unreachable|No route to host", "the network is unreachable"),
+    (r"ConnectTimeout|connect timeout", f"no connection within {CONNECT:.0f} s"),
+    (r"IncompleteRead", "the connection ended before the file did"),
+    (r"RemoteDisconnected|Connection aborted|reset by peer", "the connection was cut"),
+    (r"CERTIFICATE_VERIFY_FAILED|CertificateError", "its certificate cannot be verified"),
+)
+
+
+def _seconds(retry_after: str) -> float | None:
+    return float(retry_after) if retry_after.strip().isdecimal() else None
+
+
+def _range_of(text: str) -> tuple[int, int | None]:
+    """Return the place and the whole length that a Content-Range tells."""
+    told = re.fullmatch(r"\s*bytes\s+(\d+)-\d+/(\d+|\*)\s*", text)
+    if told is None:
+        raise Refused(f"answered with a part of the file that it does not name (Content-Range: {text!r})")
+    return int(told[1]), None if told[2] == "*" else int(told[2])
+
+
+def _length_of(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("Content-Length", "").strip()
+    return int(text) if text.isdecimal() else None
