@@ -124,6 +124,8 @@ def members(path: str, wanted: Mapping[str, int]) -> Iterator[tuple[str, IO[byte
             file = archive.extractfile(member)
             if file is not None:
                 yield name, file, member.size
+        while stream.read(_OTHERS):
+            pass  # up to its checksum
     if left:
         raise FileFormatError(f"{path} has no member {next(iter(left))}")
 

@@ -27,47 +27,56 @@ def load(file: IO[bytes], name: str) -> Any:
         If it is damaged, or wants something else to be made, which might run programs.
     """
     try:
-        return _as_text(_Unpickler(file, encoding="bytes").load())
+        return _plain(_Unpickler(file, encoding="bytes").load())
     except FileFormatError as error:
         raise FileFormatError(f"{name}: {error}") from None
     except Exception as error:  # whatever damaged bytes may mean
         raise FileFormatError(f"{name} is damaged, or no pickle: {error!r}") from error
 
 
-def _as_text(value: Any) -> Any:
-    """Return containers with text for bytes, as Python 2 had it."""
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, dict):
-        return {_as_text(key): _as_text(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_as_text, value)) if value and not isinstance(value[0], int) else value
-    return value
+class _DType:
+    """A type of numbers, as a pickle tells it: NumPy would believe whatever is said of its inside."""
+
+    def __init__(self, code: Any, align: Any = 0, copy: Any = 1) -> None:
+        self.dtype = np.dtype(_text(code))
+        if self.dtype.kind not in "biuf":
+            raise FileFormatError(f"it holds an array of {self.dtype}, not of numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, order, *inside = state
+        if any(part not in (None, -1, 0) for part in inside):
+            raise FileFormatError(f"it holds an array of {self.dtype} with something inside")
+        self.dtype = self.dtype.newbyteorder(">" if _text(order) == ">" else "<")
 
 
-class _NdArray:
-    """Stands for the class of arrays, which is no function that makes some here."""
+class _Array:
+    """An array, as a pickle tells it."""
+
+    def __init__(self, kind: Any = None, shape: Any = (), code: Any = None) -> None:
+        self.values: NDArray[Any] | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, by_column, data = state
+        self.set(data, dtype, shape, "F" if by_column else "C")
+
+    def set(self, data: Any, dtype: Any, shape: Any, order: str) -> None:
+        """Set the values, from their bytes."""
+        if not isinstance(dtype, _DType):
+            raise FileFormatError(f"it holds an array of {dtype!r}, which is no type")
+        data = data.encode("latin-1") if isinstance(data, str) else data
+        self.values = np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
-def _empty(kind: Any, shape: Any, code: Any) -> NDArray[Any]:
-    """Begin an array: its state follows."""
-    if kind is not _NdArray or tuple(shape) != (0,):
-        raise FileFormatError("an array does not begin as NumPy writes it")
-    return np.empty(0, np.int8)
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    """Return an array of protocol 5."""
+    array = _Array()
+    array.set(data, dtype, shape, order)
+    return array
 
 
-def _dtype(code: Any, align: Any = 0, copy: Any = 1) -> np.dtype[Any]:
-    """Begin a type of numbers."""
-    # a copy, since its state may be set
-    dtype = np.dtype(code.decode("latin-1") if isinstance(code, bytes) else str(code), copy=True)
-    if dtype.kind not in "biuf":
-        raise FileFormatError(f"it holds an array of {dtype}, not of numbers")
-    return dtype
-
-
-def _number(dtype: np.dtype[Any], data: Any) -> Any:
+def _number(dtype: Any, data: Any) -> Any:
     """Return a number that has a type of NumPy."""
-    return np.frombuffer(data.encode("latin-1") if isinstance(data, str) else data, dtype)[0]
+    return _plain(_from_buffer(data, dtype, (1,), "C"))[0]
 
 
 def _encoded(text: str, encoding: str) -> bytes:
@@ -77,14 +86,32 @@ def _encoded(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return containers with arrays for what stands for them, and text for bytes, as Python 2 had it."""
+    if isinstance(value, bytes):
+        return _text(value)
+    if isinstance(value, _Array):
+        if value.values is None:
+            raise FileFormatError("it holds an array without values")
+        return value.values
+    if isinstance(value, dict):
+        return {_plain(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
+    return value
+
+
 _MADE = {
-    ("numpy", "ndarray"): _NdArray,
-    ("numpy", "dtype"): _dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _empty,
-    ("numpy._core.multiarray", "_reconstruct"): _empty,
-    ("numpy.core.multiarray", "scalar"): _number,
-    ("numpy._core.multiarray", "scalar"): _number,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _encoded,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _number for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
 }
 
 
