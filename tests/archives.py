@@ -174,9 +174,11 @@ def cifar100_files(n: int = 200) -> tuple[dict[str, bytes], Arrays]:
     return {"cifar-100-python.tar.gz": tar_gz(members)}, expected
 
 
-def stl_files(n: int = 40) -> tuple[dict[str, bytes], Arrays]:
-    """Return the archive of STL-10, and its arrays; the folds overlap."""
+def stl_files(n: int = 40, overlap: bool = True) -> tuple[dict[str, bytes], Arrays]:
+    """Return the archive of STL-10, and its arrays; the folds overlap, as those of the real one do, or not."""
     rng = np.random.default_rng(17)
+    order = rng.permutation(n).astype(np.int32)
+    folds = [rng.permutation(order)[: n // 5] for _ in range(10)] if overlap else np.array_split(order, 10)
     expected: Arrays = {
         "train_X_u8": images(18, n, 3, 96, 96),
         "train_y": labels(19, n),
@@ -184,7 +186,7 @@ def stl_files(n: int = 40) -> tuple[dict[str, bytes], Arrays]:
         "test_y": labels(21, 12),
         "unl_X_u8": images(22, 30, 3, 96, 96),
         "class_names": STL_NAMES,
-        "tr_folds": [np.sort(rng.permutation(n)[: n // 5]).astype(np.int32) for _ in range(10)],
+        "tr_folds": [np.sort(fold) for fold in folds],
     }
     members = {"stl10_binary/" + name: data for name, data in _stl_members(expected).items()}
     return {"stl10_binary.tar.gz": tar_gz(members)}, expected

@@ -341,7 +341,7 @@ def test_the_disk_fills_up(server: Server, tmp_path: Path, monkeypatch: pytest.M
         real(descriptor, piece, start)
 
     monkeypatch.setattr(fetching, "write_all", written)
-    monkeypatch.setattr(transfer, "_PIECE", 2**14)
+    monkeypatch.setattr(transfer, "_WAITING", 2**14)
     with pytest.raises(OSError, match=r"no room for a\.bin") as caught:
         fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
     assert caught.value.errno == errno.ENOSPC
@@ -389,7 +389,7 @@ def test_interrupted(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(transfer, "_PIECE", 2**14)
+    monkeypatch.setattr(transfer, "_WAITING", 2**14)
     with monkeypatch.context() as patched:
         patched.setattr(fetching, "_bar", lambda _: Bar())
         with pytest.raises(KeyboardInterrupt):

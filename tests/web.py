@@ -42,7 +42,7 @@ class Server:
         self.requests: list[Request] = []
         self.behaviours: dict[str, Callable[[Any, bytes], bool]] = {}
         self.ended = threading.Event()
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Quiet(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
 
@@ -122,6 +122,11 @@ class Server:
             self._server.shutdown()
             self._server.server_close()
             thread.join()
+
+
+class _Quiet(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of those who have gone."""
 
 
 def stall(after: int = 0) -> Callable[[Any, bytes], bool]:

@@ -146,6 +146,8 @@ class FetchedDataset:
                 if error.errno in _NO_WRITING:
                     raise self._not_writable(error) from error
                 raise
+        elif os.path.exists(self.target_path + LOCK):
+            self._tidy()
         return self.target_path
 
     def delete_cache(self) -> None:
@@ -154,8 +156,7 @@ class FetchedDataset:
         if os.path.isdir(os.path.dirname(target)):
             with _alone(target):
                 delete_dataset_cache(target)
-                for source in self.source_files:
-                    source.clean_up()
+                self._clean_up()
 
     def _make(self, arguments: dict[str, Any]) -> None:
         """Get the files and convert them, unless somebody else has just done so."""
@@ -168,8 +169,17 @@ class FetchedDataset:
                 raise FileFormatError(f"{target} is in the way: it is no data set of batchup's, move it elsewhere")
             paths = self._acquired(arguments)
             self._convert_into(target, paths)
-            for source in self.source_files:
-                source.clean_up()
+            self._clean_up()
+
+    def _tidy(self) -> None:
+        """Remove what a program has left that was killed when all was there, unless it cannot be written to."""
+        with contextlib.suppress(OSError), _alone(self.target_path, waits=False):
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        shutil.rmtree(self.target_path + PARTIAL, ignore_errors=True)
+        for source in self.source_files:
+            source.clean_up()
 
     def _acquired(self, arguments: dict[str, Any]) -> list[str]:
         paths: list[str] = []
@@ -193,7 +203,7 @@ class FetchedDataset:
         try:
             if self._convert(paths, made) is None or not os.path.exists(made):
                 raise FileFormatError(
-                    f"{self.__name__} did not make {os.path.basename(target)}: it is to write target_path"
+                    f"{self.__name__} did not make the file or folder target_path, or did not return it"
                 )
             write_manifest(made, sources)
             if not os.path.isdir(made):
@@ -212,7 +222,7 @@ class FetchedDataset:
             files = "\n  ".join(source.by_hand() for source in fetched)
             names = ", ".join(source.at_mirror for source in fetched)
             way = (
-                "To go on without, put there by hand (from a browser, or another machine) and run this again:\n  "
+                "To go on, put there by hand (from a browser, or another machine) and run this again:\n  "
                 f"{files}\nor set BATCHUP_MIRROR to a folder, or an address, that has {names}"
             )
         told = "\n  ".join(str(error).split("\n"))
@@ -252,15 +262,23 @@ def delete_dataset_cache(*filenames: Any) -> None:
 
 
 @contextlib.contextmanager
-def _alone(target: str) -> Iterator[None]:
-    """Be the only one, of all programs and threads, that makes a data set."""
+def _alone(target: str, waits: bool = True) -> Iterator[None]:
+    """Be the only one, of all programs and threads, that makes a data set.
+
+    The file by which that is known stays as long as there is something to clean up beside what was made.
+    """
 
     def waiting() -> None:
         _logger.warning("waiting for another program, which makes %s", target)
 
-    lock = opened_alone(target + LOCK, anew=True, waiting=waiting)
+    lock = opened_alone(target + LOCK, anew=True, waiting=waiting if waits else None)
     try:
         yield
-    finally:
+    except BaseException:
+        if not os.path.exists(target):
+            remove(lock, target + LOCK)
+        raise
+    else:
         remove(lock, target + LOCK)
+    finally:
         leave(lock)

@@ -22,7 +22,7 @@ PATIENCE = 25.0  # seconds without a byte from anywhere, after which it is given
 TRIES = 3  # at an address, without a byte from there
 WAIT = 0.5  # seconds before the second try, and twice as many before the third
 REJECTED = ".rejected"  # behind the name of a file that is not what it should be
-BYTES: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}  # as bars show them
+BYTES: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024, "delay": 0.5}  # as bars show them
 _SHOWN = 48  # bytes of the beginning of such a file
 
 logger = logging.getLogger("batchup")

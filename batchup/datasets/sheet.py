@@ -62,7 +62,7 @@ def write_sheet(data: Any, path: str, part: str = "train", per_class: int = 10, 
     unfinished = Unfinished(os.path.realpath(path))
     try:
         with unfinished.plain() as file:
-            sheet.save(file, "PNG", optimize=True)
+            sheet.save(file, "PNG")
         unfinished.take()
     finally:
         unfinished.discard()

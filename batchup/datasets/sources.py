@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,22 +119,29 @@ class _KeptSourceFile(AbstractSourceFile):
         return os.path.exists(self.path)
 
     def clean_up(self) -> None:
-        top = config.get_data_dir()
         for path in (self.path, self.path + PARTIAL, self.path + REJECTED):
-            if os.path.exists(path):
+            with suppress(FileNotFoundError):
                 os.remove(path)
-        folder = os.path.dirname(self.path)
-        while folder.startswith(top + os.sep) and os.path.isdir(folder) and not os.listdir(folder):
-            os.rmdir(folder)
+        top, folder = config.get_data_dir(), os.path.dirname(self.path)
+        while folder.startswith(top + os.sep):
+            with suppress(OSError):  # others may have something there
+                os.rmdir(folder)
             folder = os.path.dirname(folder)
 
     def _acquired(self, addresses: Sequence[str]) -> str:
         if os.path.exists(self.path):
             check_digest(self.path, self.sha256)
             return self.path
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        fetch(self.path, addresses, self.sha256)
-        return self.path
+        folder = os.path.dirname(self.path)
+        while True:
+            try:
+                os.makedirs(folder, exist_ok=True)
+                fetch(self.path, addresses, self.sha256)
+            except FileNotFoundError:  # another program has removed the folder, which was empty
+                if os.path.isdir(folder):
+                    raise
+            else:
+                return self.path
 
 
 class DownloadSourceFile(_KeptSourceFile):

@@ -84,8 +84,8 @@ class STL(Parts):
     Parameters
     ----------
     n_val_folds : int or None, default 1
-        How many of the ten folds, the last ones, are for validation. Folds overlap: an image that is in two of
-        these comes twice.
+        How many of the ten folds, the last ones, are for validation. Folds overlap: an image that is in several of
+        them comes once.
     val_lower, val_upper : float, default 0 and 1
         What the pixels 0 and 255 become.
 
@@ -136,4 +136,6 @@ class STL(Parts):
         count = 0 if self.n_val_folds is None else whole_number(self.n_val_folds, "n_val_folds")
         if count > len(self.tr_folds):
             raise InvalidValueError(f"n_val_folds must be at most {len(self.tr_folds)}, got {count}")
-        return np.concatenate([np.empty(0, np.int32), *self.tr_folds[len(self.tr_folds) - count :]])
+        folds = np.concatenate([np.empty(0, np.int32), *self.tr_folds[len(self.tr_folds) - count :]])
+        _, first = np.unique(folds, return_index=True)
+        return folds[np.sort(first)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import queue
 import re
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
@@ -17,9 +18,7 @@ CONNECT = 5.0  # seconds until a server must have taken a connection
 STALL = 10.0  # seconds in which so many bytes must have come:
 STALL_BYTES = 2**14
 _READ = 2**14  # bytes that are read at a time: what a connection that ends has given of them is lost
-_PIECE = 2**18  # bytes that are handed over at once, unless they are slow to come
-_OFTEN = 0.1  # seconds after which fewer are handed over
-_PIECES = 8  # that may wait
+_WAITING = 2**21  # bytes that may have been read, and not been taken yet
 
 
 class Head(NamedTuple):
@@ -104,7 +103,7 @@ class LocalTransfer:
         return Head(start, total)
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self._file.read(4 * _PIECE):
+        while piece := self._file.read(2**20):
             yield piece
 
     def close(self) -> None:
@@ -131,10 +130,7 @@ class RemoteTransfer:
         self._start = start
         self._validator = validator
         self._until = monotonic() + patience
-        self._messages: queue.Queue[Any] = queue.Queue(_PIECES)
-        self._gathered: list[bytes] = []  # not handed over yet
-        self._handed_over = monotonic()
-        self._closed = False
+        self._line = _Line()
         self._answered = False
         self._thread = threading.Thread(target=self._fetch, name=f"batchup fetches {url}", daemon=True)
         self._thread.start()
@@ -169,21 +165,15 @@ class RemoteTransfer:
                 came, until = 0, monotonic() + STALL
 
     def close(self) -> None:
-        self._closed = True
-        while True:  # who waits to hand something over finds room, and then sees that it is over
-            try:
-                self._messages.get_nowait()
-            except queue.Empty:
-                return
+        self._line.close()
 
     def _next(self, seconds: float) -> Any:
         """Return what the thread hands over next: its answer, a piece, or None at the end."""
         try:
-            message = self._messages.get(timeout=max(0.0, seconds))
-        except queue.Empty:
-            raise Passing(
-                f"stalled: next to nothing came within {STALL:.0f} s" if self._answered else "no answer"
-            ) from None
+            message = self._line.take(max(0.0, seconds))
+        except TimeoutError:
+            told = f"stalled: next to nothing came within {STALL:.0f} s" if self._answered else "no answer"
+            raise Passing(told) from None
         if isinstance(message, Exception):
             raise message
         return message
@@ -199,18 +189,13 @@ class RemoteTransfer:
             chunk_size=_READ, timeout=(CONNECT, STALL), headers=headers, hooks={"response": self._answer}
         )
         try:
-            try:
-                downloader(self._url, self, None)
-            except _Closed:
-                raise
-            except Exception as error:  # noqa: BLE001  whatever libraries raise over a connection
-                self._hand_over_pieces()
-                self._hand_over(problem_of(error, self._answered))
-            else:
-                self._hand_over_pieces()
-                self._hand_over(None)
+            downloader(self._url, self, None)
+            self._line.put(None)
         except _Closed:
             pass
+        except Exception as error:  # noqa: BLE001  whatever libraries raise over a connection
+            with suppress(_Closed):
+                self._line.put(problem_of(error, self._answered))
 
     def _answer(self, response: Any, **_: Any) -> None:
         if response.is_redirect or response.status_code >= 400:
@@ -218,27 +203,52 @@ class RemoteTransfer:
         response.raw.headers.pop("Content-Encoding", None)  # what lies there compressed is wanted as it lies there
         response.raw.enforce_content_length = False  # which would keep back what came before a connection ended
         self._answered = True
-        self._hand_over(_Answer(response.status_code, response.reason, response.headers))
+        self._line.put(_Answer(response.status_code, response.reason, response.headers))
 
     def write(self, piece: bytes) -> None:
         """Take some bytes: to pooch, this is the file."""
-        self._gathered.append(piece)
-        if len(self._gathered) * _READ >= _PIECE or monotonic() > self._handed_over + _OFTEN:
-            self._hand_over_pieces()
+        self._line.put(piece)
 
     def flush(self) -> None:
         """Do nothing."""
 
-    def _hand_over_pieces(self) -> None:
-        if self._gathered:
-            self._hand_over(b"".join(self._gathered))
-            self._gathered.clear()
-            self._handed_over = monotonic()
 
-    def _hand_over(self, message: Any) -> None:
-        if self._closed:
-            raise _Closed
-        self._messages.put(message)
+class _Line:
+    """What one thread hands to another: bytes, of which so many may wait, and other things."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._things: deque[Any] = deque()
+        self._bytes = 0
+        self._closed = False
+
+    def put(self, thing: Any) -> None:
+        """Hand something over; wait while too many bytes do."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._bytes < _WAITING or self._closed)
+            if self._closed:
+                raise _Closed
+            self._things.append(thing)
+            self._bytes += len(thing) if isinstance(thing, bytes) else 0
+            self._condition.notify()
+
+    def take(self, seconds: float) -> Any:
+        """Return all bytes that wait, or else the next thing; TimeoutError if none comes."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._things, seconds):
+                raise TimeoutError
+            pieces = []
+            while self._things and isinstance(self._things[0], bytes):
+                pieces.append(self._things.popleft())
+            self._bytes -= sum(map(len, pieces))
+            self._condition.notify()
+            return b"".join(pieces) if pieces else self._things.popleft()
+
+    def close(self) -> None:
+        """Take nothing any more, and let nobody wait."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
 
 
 class _Closed(Exception):  # noqa: N818  nobody sees it

@@ -1,0 +1,300 @@
+"""Data sets of one's own: sources, conversions, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchup.datasets import fetching
+from batchup.datasets.dataset import (
+    CopySourceFile,
+    DownloadSourceFile,
+    ExistingSourceFile,
+    delete_dataset_cache,
+    fetch_and_convert_dataset,
+    path_string,
+)
+from batchup.datasets.manifest import manifest_path, verify
+from batchup.errors import ChecksumError, FetchError, FileFormatError
+
+from .web import Server
+
+DATA = b"one of my own files" * 1000
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a place for data, and no mirror."""
+    monkeypatch.setenv("BATCHUP_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("BATCHUP_MIRROR", raising=False)
+    monkeypatch.setattr(fetching, "WAIT", 0.01)
+    return tmp_path / "home" / "data"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server({"a.bin": DATA, "sub/a.bin": DATA}).running() as server:
+        yield server
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_file(home: Path, server: Server) -> None:
+    """A converted file is made once; what it was made of is removed."""
+    calls = []
+
+    @fetch_and_convert_dataset([DownloadSourceFile("a.bin", url=server.url + "a.bin", sha256=DIGEST)], "mine.txt")
+    def fetch_mine(source_paths: list[str], target_path: str) -> str:
+        """Fetch mine."""
+        calls.append(target_path)
+        assert target_path.endswith("mine.txt")
+        shutil.move(source_paths[0], target_path)
+        return target_path
+
+    assert fetch_mine.__name__ == "fetch_mine"
+    assert fetch_mine.__doc__ == "Fetch mine."
+    assert not fetch_mine.is_there()
+    for _ in range(2):
+        path = fetch_mine()
+        assert path == str(home / "mine.txt")
+        assert Path(path).read_bytes() == DATA
+    assert len(calls) == len(server.requests) == 1
+    assert left_in(home) == ["mine.txt", "mine.txt.manifest.json"]
+    assert verify(path) == len(DATA)
+    Path(path).write_bytes(DATA[::-1])
+    with pytest.raises(ChecksumError, match=r"mine\.txt is not what was written: remove"):
+        verify(path)
+    Path(path).write_bytes(DATA[:-1])
+    with pytest.raises(FileFormatError, match="has 18,999 bytes, 19,000 were written"):
+        verify(path)
+    fetch_mine.delete_cache()
+    assert left_in(home) == []
+
+
+def test_a_folder(home: Path, tmp_path: Path) -> None:
+    """A conversion may make a folder, with folders in it."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", arg_name="mine", sha256=DIGEST)], lambda: "mine")
+    def fetch_mine(source_paths: list[str], target_path: str) -> str:
+        os.makedirs(os.path.join(target_path, "inner"))
+        for name in ("a", "inner/b"):
+            shutil.copy(source_paths[0], os.path.join(target_path, name))
+        return target_path
+
+    path = fetch_mine(mine=tmp_path / "a.bin")
+    assert left_in(home) == ["mine", "mine/a", "mine/inner", "mine/inner/b", "mine/manifest.json"]
+    assert verify(path) == 2 * len(DATA)
+    assert (tmp_path / "a.bin").exists()
+    assert fetch_mine() == path
+    os.remove(home / "mine" / "inner" / "b")
+    with pytest.raises(FileFormatError, match="inner/b is missing"):
+        verify(path)
+    Path(manifest_path(path)).write_text("{")
+    with pytest.raises(FileFormatError, match=r"manifest\.json is damaged"):
+        verify(path)
+    Path(manifest_path(path)).write_text('{"version": 7, "files": {"a": {"bytes": 1, "sha256": ""}}}')
+    with pytest.raises(FileFormatError, match="is of version 7, and 1 is wanted"):
+        verify(path)
+    delete_dataset_cache("mine", "not there")
+    assert left_in(home) == []
+
+
+def test_where_it_lies(tmp_path: Path) -> None:
+    """A file that lies where it is to lie is used as it is, and stays."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+    source = ExistingSourceFile(lambda: tmp_path / "a.bin", sha256=DIGEST)
+    assert source.is_there()
+    assert source.acquire() == str(tmp_path / "a.bin")
+    source.clean_up()
+    assert (tmp_path / "a.bin").exists()
+    with pytest.raises(ChecksumError, match="what came is not what is wanted"):
+        ExistingSourceFile(tmp_path / "a.bin", sha256="0" * 64).acquire()
+    assert (tmp_path / "a.bin").exists()
+    with pytest.raises(FetchError, match=r"b\.bin is not there"):
+        ExistingSourceFile(str(tmp_path / "b.bin")).acquire()
+    assert str(ExistingSourceFile("/x/b.bin")) == "the file /x/b.bin"
+
+
+def test_addresses(server: Server, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror is asked first, then the addresses in order."""
+    source = DownloadSourceFile("a.bin", base_url=[server.url + "nothing", server.url], sha256=DIGEST, folder="sub")
+    assert source.addresses() == [server.url + "nothing/a.bin", server.url + "a.bin"]
+    assert source.path == str(home / "temp" / "sub" / "a.bin")
+    assert source.acquire() == source.path
+    assert source.is_there()
+    source.clean_up()
+    assert left_in(home) == []
+    monkeypatch.setenv("BATCHUP_MIRROR", server.url)
+    assert source.addresses()[0] == server.url + "sub/a.bin"
+    source.acquire()
+    source.clean_up()
+    assert [request.path for request in server.requests] == ["nothing/a.bin", "a.bin", "sub/a.bin"]
+    (tmp_path / "mirror" / "sub").mkdir(parents=True)
+    (tmp_path / "mirror" / "sub" / "a.bin").write_bytes(DATA)
+    monkeypatch.setenv("BATCHUP_MIRROR", str(tmp_path / "mirror"))
+    source.acquire()
+    assert len(server.requests) == 3
+
+
+def test_by_hand(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was put there by hand is used if it is the right one, and kept aside if not."""
+    source = DownloadSourceFile("a.bin", url=server.url + "a.bin", sha256=DIGEST)
+    path = home / "temp" / "a.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"<html>sign in</html>")
+    with pytest.raises(ChecksumError, match=r"20 bytes that begin with b'<html>sign in</html>', which is a web page"):
+        source.acquire()
+    assert left_in(home) == ["temp", "temp/a.bin.rejected"]
+    path.write_bytes(DATA)
+    monkeypatch.setenv("BATCHUP_OFFLINE", "1")
+    assert source.acquire() == str(path)
+    assert server.requests == []
+
+
+def test_messages(server: Server) -> None:
+    """Where a file cannot be fetched, the message says all that is missing, and where to put it."""
+    sources = [
+        DownloadSourceFile("a.bin", url=server.url + "a.bin", sha256=DIGEST),
+        DownloadSourceFile("b.bin", base_url=server.url + "x", sha256="1" * 64, folder="sub"),
+        DownloadSourceFile("c.bin", base_url=server.url + "x"),
+    ]
+
+    @fetch_and_convert_dataset(sources, "mine")
+    def fetch_mine(source_paths: list[str], target_path: str) -> None:
+        raise AssertionError
+
+    with pytest.raises(FetchError) as caught:
+        fetch_mine()
+    told = str(caught.value)
+    assert told.startswith(f"mine could not be fetched:\n  {server.url}x/b.bin: answered 404 Not Found\n")
+    assert f"  {sources[1].path}\n    from {server.url}x/b.bin\n    sha256 {'1' * 64}\n" in told
+    assert f"  {sources[2].path}\n    from {server.url}x/c.bin\n" in told
+    assert told.endswith("set BATCHUP_MIRROR to a folder, or an address, that has sub/b.bin, c.bin")
+    assert sources[0].path not in told
+    assert sources[0].is_there()
+
+
+def test_conversions_that_fail(home: Path, tmp_path: Path) -> None:
+    """A conversion that fails leaves nothing of what it made, and its files for the next time."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+    fail = [True]
+
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "mine")
+    def fetch_mine(source_paths: list[str], target_path: str) -> Any:
+        Path(target_path).write_bytes(b"half")
+        if fail[0]:
+            raise ZeroDivisionError
+        return target_path
+
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "nothing")
+    def fetch_nothing(source_paths: list[str], target_path: str) -> Any:
+        return target_path
+
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "none")
+    def fetch_none(source_paths: list[str], target_path: str) -> Any:
+        Path(target_path).write_bytes(b"all")
+
+    with pytest.raises(ZeroDivisionError):
+        fetch_mine()
+    assert left_in(home) == ["temp", "temp/a.bin"]
+    for fetch in (fetch_nothing, fetch_none):
+        with pytest.raises(FileFormatError, match=f"{fetch.__name__} did not make the file or folder target_path"):
+            fetch()
+    os.remove(tmp_path / "a.bin")
+    fail[0] = False
+    fetch_mine()
+    assert left_in(home) == ["mine", "mine.manifest.json"]
+
+
+def test_something_in_the_way(home: Path, tmp_path: Path) -> None:
+    """A folder that is no data set is not touched; a file is taken as one that was put there."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "mine")
+    def fetch_mine(source_paths: list[str], target_path: str) -> Any:
+        raise AssertionError
+
+    (home / "mine").mkdir(parents=True)
+    (home / "mine" / "photo").write_text("")
+    with pytest.raises(FileFormatError, match="mine is in the way: it is no data set"):
+        fetch_mine()
+    assert (home / "mine" / "photo").exists()
+    shutil.rmtree(home / "mine")
+    (home / "mine").write_text("by hand")
+    assert fetch_mine() == str(home / "mine")
+
+
+def test_twice_the_same_file(tmp_path: Path) -> None:
+    """A file that is named twice is a slip."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+    source = ExistingSourceFile(tmp_path / "a.bin")
+    fetch = fetch_and_convert_dataset([source, source], "mine")(lambda source_paths, target_path: target_path)
+    with pytest.raises(ValueError, match=r"has the file .*a\.bin among its sources twice"):
+        fetch()
+
+
+def test_path_string() -> None:
+    """A path may be told by a function."""
+    assert path_string("foo") == path_string(lambda: "foo") == path_string(Path("foo")) == "foo"
+    for wrong in (1, None, lambda: 1, b"foo"):
+        with pytest.raises(TypeError, match="a path must be a str or path-like"):
+            path_string(wrong)
+
+
+def test_what_sources_show() -> None:
+    """Sources tell what they are, and can be rebuilt from it."""
+    source = DownloadSourceFile("a.bin", base_url="http://one.org", sha256=DIGEST)
+    assert repr(source) == f"DownloadSourceFile(filename='a.bin', url='http://one.org/a.bin', sha256='{DIGEST}')"
+    assert eval(repr(source)).addresses() == source.addresses() == ["http://one.org/a.bin"]
+    assert str(source) == "a.bin from http://one.org/a.bin"
+    assert str(CopySourceFile("a.bin", arg_name="x")) == "a.bin from the path that is given as x"
+    assert str(CopySourceFile("a.bin", "/b")) == "a.bin from /b"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "told"),
+    [
+        (lambda: DownloadSourceFile("a.bin"), TypeError, "a.bin needs url or base_url"),
+        (
+            lambda: DownloadSourceFile("a.bin", url=7),
+            TypeError,
+            "url and base_url must be a str or some of them, got 7",
+        ),
+        (lambda: DownloadSourceFile("a.bin", url=[]), TypeError, "url and base_url must be a str"),
+        (lambda: DownloadSourceFile("a.bin", url="ftp://x/a"), ValueError, "must begin with http:// or https://"),
+        (lambda: DownloadSourceFile("a.bin", url="a.bin"), ValueError, "must begin with http:// or https://"),
+        (lambda: DownloadSourceFile(7, url="http://x/a"), TypeError, "filename must be a str, got 7"),
+        (
+            lambda: DownloadSourceFile("../a.bin", url="http://x/a"),
+            ValueError,
+            "must name a file in a folder of batchup",
+        ),
+        (lambda: DownloadSourceFile("/a.bin", url="http://x/a"), ValueError, "must name a file in a folder of batchup"),
+        (lambda: DownloadSourceFile("", url="http://x/a"), ValueError, "must name a file in a folder of batchup"),
+        (lambda: DownloadSourceFile("a", url="http://x/a", sha256="abc"), ValueError, "sha256 must be 64 hex digits"),
+        (
+            lambda: DownloadSourceFile("a", url="http://x/a", sha256="g" * 64),
+            ValueError,
+            "sha256 must be 64 hex digits",
+        ),
+        (lambda: CopySourceFile("a.bin"), TypeError, "a.bin needs either source_path or arg_name"),
+        (lambda: CopySourceFile("a.bin", arg_name="x").acquire(), TypeError, "the argument x is wanted"),
+        (lambda: ExistingSourceFile(7), TypeError, "a path must be a str"),
+        (lambda: fetch_and_convert_dataset(["a.bin"], "b"), TypeError, "source_files must be source files such as"),
+        (lambda: fetch_and_convert_dataset([], 7), TypeError, "a path must be a str"),
+    ],
+)
+def test_wrong_arguments(make: Any, error: type[Exception], told: str) -> None:
+    """What cannot be used is an error when it is given."""
+    with pytest.raises(error, match=told):
+        make()
