@@ -65,6 +65,8 @@ def test_every_page_is_reachable() -> None:
         "sequences",
         "typed_files",
         "pipeline",
+        "datasets",
+        "config",
         "data_source",
         "sampling",
         "errors",

@@ -135,9 +135,9 @@ class ScaledArray(LazyArray):
     >>> from batchup.columns import ScaledArray
     >>> scaled = ScaledArray(np.array([[0, 51], [102, 255]], np.uint8))
     >>> scaled
-    ScaledArray(array=<uint8 (2, 2)>, lower=0.0, upper=1.0)
-    >>> scaled[1], scaled.shape, scaled.dtype
-    (array([0.4, 1. ], dtype=float32), (2, 2), dtype('float32'))
+    ScaledArray(array=<uint8 (2, 2)>)
+    >>> scaled[1, 1], scaled.shape, scaled.dtype
+    (np.float32(1.0), (2, 2), dtype('float32'))
     """
 
     dtype = np.dtype(np.float32)

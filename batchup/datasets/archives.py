@@ -6,9 +6,8 @@ import contextlib
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import IO
 
-from batchup.datasets.fetching import BYTES
 from batchup.errors import FileFormatError
 from batchup.pipeline.formats.compression import Inflated
 
@@ -18,7 +17,7 @@ _OTHERS = 2**24  # bytes that members which nobody wants may have, in all
 
 
 class Bounded:
-    """Reads no more of a compressed file than it may have; shows a bar meanwhile.
+    """Reads no more of a compressed file than it may have.
 
     Parameters
     ----------
@@ -29,14 +28,10 @@ class Bounded:
     """
 
     def __init__(self, path: str, most: int) -> None:
-        from tqdm.auto import tqdm
-
         self.path = path
         self._file = Inflated(path, "gzip")
         self._most = most
         self._came = 0
-        name = os.path.basename(path)
-        self._bar: Any = tqdm(desc=f"converting {name}", leave=False, **BYTES)
 
     def read(self, size: int) -> bytes:
         """Return up to `size` bytes; none at the end only.
@@ -50,7 +45,6 @@ class Bounded:
         self._came += len(data)
         if self._came > self._most:
             raise FileFormatError(f"{self.path} has more than the {self._most:,} bytes that it may have, decompressed")
-        self._bar.update(len(data))
         return data
 
     def exactly(self, size: int) -> bytes:
@@ -79,7 +73,6 @@ class Bounded:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.close()
         self._file.close()
 
 

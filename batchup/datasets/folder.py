@@ -30,11 +30,17 @@ class NewFolder:
         os.mkdir(path)
 
     @contextlib.contextmanager
-    def rows(self, name: str) -> Iterator[NpyRows]:
-        """Have the file of an array open, until the block ends; it is told how long it is then."""
-        with open(self._named(f"{name}.npy"), "w+b") as file:
+    def rows(self, name: str, count: int | None = None) -> Iterator[Rows]:
+        """Have an array open, until the block ends; a bar tells how many of its rows are there, of so many."""
+        from tqdm.auto import tqdm
+
+        title = f"{os.path.basename(self.path)}: {name}"
+        with (
+            open(self._named(f"{name}.npy"), "w+b") as file,
+            tqdm(desc=title, total=count, leave=False, delay=0.5, unit_scale=True) as bar,
+        ):
             rows = NpyRows(file, f" of {name}")
-            yield rows
+            yield Rows(rows, bar)
             rows.finish()
 
     def array(self, name: str, values: Any) -> None:
@@ -49,6 +55,27 @@ class NewFolder:
 
     def _named(self, name: str) -> str:
         return os.path.join(self.path, name)
+
+
+class Rows:
+    """The rows of an array that is being written.
+
+    Parameters
+    ----------
+    rows : NpyRows
+        Where they go.
+    bar
+        What is told how many there are.
+    """
+
+    def __init__(self, rows: NpyRows, bar: Any) -> None:
+        self._rows = rows
+        self._bar = bar
+
+    def extend(self, values: NDArray[Any]) -> None:
+        """Write some more; none of them tell what a row is."""
+        self._rows.extend(values)
+        self._bar.update(len(values))
 
 
 class Folder:

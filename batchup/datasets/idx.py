@@ -17,7 +17,6 @@ from batchup.datasets.archives import Bounded
 from batchup.datasets.dataset import DownloadSourceFile
 from batchup.datasets.folder import NewFolder
 from batchup.errors import FileFormatError
-from batchup.pipeline.formats.npy_rows import NpyRows
 
 NAMES = (
     "train-images-idx3-ubyte.gz",
@@ -43,31 +42,29 @@ def convert(source_paths: Sequence[str], target_path: str) -> str:
     """Make a folder of arrays of the four files."""
     folder = NewFolder(target_path)
     for part, images, labels in (("train", *source_paths[:2]), ("test", *source_paths[2:])):
-        with folder.rows(f"{part}_X_u8") as rows:
-            count = _read_images(images, rows)
-        with folder.rows(f"{part}_y") as rows:
-            if _read_labels(labels, rows) != count:
-                raise FileFormatError(f"{images} has {count} images, and {labels} not as many labels")
+        if _convert_images(images, folder, f"{part}_X_u8") != _convert_labels(labels, folder, f"{part}_y"):
+            raise FileFormatError(f"{images} has not as many images as {labels} has labels")
     return target_path
 
 
-def _read_images(path: str, rows: NpyRows) -> int:
+def _convert_images(path: str, folder: NewFolder, name: str) -> int:
     with Bounded(path, _most(path)) as file:
         count, *shape = _header(file, 3)
         if shape != [SIDE, SIDE]:
             raise FileFormatError(f"{path} has images of {shape[0]} x {shape[1]} pixels, not of {SIDE} x {SIDE}")
-        rows.extend(np.empty((0, 1, SIDE, SIDE), np.uint8))
-        for start in range(0, count, _AT_ONCE):
-            data = file.exactly(min(_AT_ONCE, count - start) * SIDE * SIDE)
-            rows.extend(np.frombuffer(data, np.uint8).reshape(-1, 1, SIDE, SIDE))
+        with folder.rows(name, count) as rows:
+            rows.extend(np.empty((0, 1, SIDE, SIDE), np.uint8))
+            for start in range(0, count, _AT_ONCE):
+                data = file.exactly(min(_AT_ONCE, count - start) * SIDE * SIDE)
+                rows.extend(np.frombuffer(data, np.uint8).reshape(-1, 1, SIDE, SIDE))
         file.end()
     return count
 
 
-def _read_labels(path: str, rows: NpyRows) -> int:
+def _convert_labels(path: str, folder: NewFolder, name: str) -> int:
     with Bounded(path, _most(path)) as file:
         (count,) = _header(file, 1)
-        rows.extend(np.frombuffer(file.exactly(count), np.uint8).astype(np.int32))
+        folder.array(name, np.frombuffer(file.exactly(count), np.uint8).astype(np.int32))
         file.end()
     return count
 

@@ -58,7 +58,7 @@ def fetch_stl(source_paths: list[str], target_path: str) -> str:
 def _convert_images(path: str, file: IO[bytes], size: int, folder: NewFolder, name: str) -> None:
     if size % _BYTES:
         raise FileFormatError(f"{path} must hold whole images of {_BYTES} bytes, has {size}")
-    with folder.rows(name) as rows:
+    with folder.rows(name, size // _BYTES) as rows:
         rows.extend(np.empty((0, *_SHAPE), np.uint8))
         while data := file.read(_AT_ONCE * _BYTES):
             rows.extend(np.frombuffer(data, np.uint8).reshape(-1, *_SHAPE).transpose(0, 1, 3, 2))  # by column

@@ -71,7 +71,7 @@ def _convert_images(path: str, matrix: Matrix, folder: NewFolder, part: str) -> 
     # (row, column, channel, number) in Fortran order: images lie one behind the other, each by channel and column
     if len(matrix.shape) != 4 or matrix.shape[:3] != _SHAPE[::-1] or matrix.dtype != np.uint8:
         raise FileFormatError(f"{path}: X must be uint8 (32, 32, 3, n), is {matrix.dtype} {matrix.shape}")
-    with folder.rows(f"{part}_X_u8") as rows:
+    with folder.rows(f"{part}_X_u8", matrix.shape[3]) as rows:
         rows.extend(np.empty((0, *_SHAPE), np.uint8))
         while matrix.numbers.left:
             images = matrix.numbers.read(_AT_ONCE * 3 * 32 * 32).reshape(-1, *_SHAPE)

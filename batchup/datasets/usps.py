@@ -49,7 +49,7 @@ def _convert(file: Any, part: str, folder: NewFolder) -> None:
             f"{file.filename}: {part}_X must be images {_SHAPE} of floats, with as many integers in {part}_y; they are "
             f"{X.dtype} {X.shape} and {y.dtype} {y.shape}"
         )
-    with folder.rows(f"{part}_X") as rows:
+    with folder.rows(f"{part}_X", len(X)) as rows:
         rows.extend(np.empty((0, *_SHAPE), np.float32))
         for start in range(0, len(X), _AT_ONCE):
             rows.extend(X[start : start + _AT_ONCE].astype(np.float32))
