@@ -4,6 +4,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 PIP_FLAGS := -q --disable-pip-version-check
 TORCH := torch==2.13.0
 TESTS := python -m pytest -q -n 2
+THOROUGH = $(shell grep -l UNATTENDED tests/test_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-frameworks test-numpy1 check format bench docs clean
@@ -19,8 +20,9 @@ test: .venv/.test  ## run the tests that need no framework
 
 test-all: test-frameworks test-numpy1 docs  ## test with every framework, with NumPy 1.26 too, and build the docs
 
+# what frameworks are needed for, what imports them or not, and what takes long, all of it; `test` has run the rest
 test-frameworks: .venv-all/.all
-	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) tests
+	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) tests/frameworks tests/test_house.py $(THOROUGH)
 
 # what is killed, interrupted or fuzzed for minutes does not depend on NumPy
 test-numpy1: .venv-numpy1/.test
