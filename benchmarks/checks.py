@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from declared import Work
 from files import RowFiles, ToCreate, ToWrite, read_back
+from images import pixels_of
 from items import LABEL, ROW, busy, kept_in_order, wrong_kept
 from jpegs import Jpegs, numbers_of
 from sequences import Sequences, wrong_batches
@@ -18,6 +19,7 @@ from typed import read_typed
 IN_SOURCE_ORDER = ("memcpy", "preadv")
 WITHOUT_ROWS = ("random reads",)
 WITHOUT_PARSING = ("cut by length",)
+WITHOUT_FETCHING = ("sha256 alone",)
 WITHOUT_IDS = ("np.load alone", "one array by h5py")
 LOOKED_AT = 4  # of whole batches, two may well be neighbours
 DECODERS_DIFFER = 1.0
@@ -29,9 +31,15 @@ def check(name: str, work: Work, source: Any, epoch: Epoch) -> None:
         if name not in WITHOUT_IDS:
             _check_created(source)
         return
-    if work.kind == "write":
+    if work.kind == "fetch" and name in WITHOUT_FETCHING:
+        return
+    if work.kind in ("write", "fetch"):
         begun = epoch()
         _check_written(source, next(begun))
+        return
+    if work.kind == "scaled":
+        batches = [pixels_of(_only(batch)) for batch in itertools.islice(epoch(), LOOKED_AT)]
+        _check_rows(name, work, source.rows(), batches)
         return
     if work.from_files:
         if name not in WITHOUT_ROWS:

@@ -27,18 +27,28 @@ def in_fresh_process(work: Work, file: RowsFile, start: Start) -> Trial:
     command = [sys.executable, __file__, f"{start.__module__}:{start.__name__}", json.dumps(asdict(work)), file.path]
 
     def trial() -> dict[str, float]:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}")
-        return {FIGURE: float(done.stdout)}
+        return {FIGURE: float(output_of(command))}
 
     return trial
 
 
+def output_of(command: list[str]) -> str:
+    """Run a command and return what it says; raise RuntimeError with the last line of its complaint."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}")
+    return done.stdout
+
+
+def function_named(where: str) -> Any:
+    """Import `<module>:<function>`."""
+    module, _, function = where.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
 def main(where: str, work: str, path: str) -> None:
     """Tell the milliseconds until the first batch is there; imports, and opening the file, are over by then."""
-    module, _, function = where.partition(":")
-    start: Start = getattr(importlib.import_module(module), function)
+    start: Start = function_named(where)
     given, rows = work_from(json.loads(work)), np.load(path, mmap_mode="r")
     begin = time.perf_counter()
     batches, close = start(given, rows)

@@ -11,7 +11,7 @@ import numpy as np
 IN_ONE_PROCESS = ("ours", "batchup_0_2", "torch", "tf_data", "grain")
 WITHOUT_END = ("weighted", "join", "enter", "ragged")
 BY_ID = ("ids", "ids_gzip")
-WHOLE_FILES = ("write", "create")
+WHOLE_FILES = ("write", "create", "fetch")
 BY_WORKERS = (
     "decode",
     "transport",
@@ -24,10 +24,11 @@ BY_WORKERS = (
     *WHOLE_FILES,
     *BY_ID,
 )
-FROM_FILES = ("file", "file_cold", "file_hdf5", *BY_ID, "open_ids", "records_in_order")
+OF_IMAGES = ("scaled", "open_images")
+FROM_FILES = ("file", "file_cold", "file_hdf5", *BY_ID, "open_ids", "records_in_order", *OF_IMAGES)
 OF_NUMBERS = ("per_item", "busy")
 OF_SEQUENCES = ("ragged", "open", "shares")
-ONE_SHOT = ("cold", "metadata", "open", "shares", "open_ids")
+ONE_SHOT = ("cold", "metadata", "open", "shares", "open_ids", "open_images")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Work:
     @property
     def compressed(self) -> bool:
         """Whether some read what is compressed, in windows of many batches: epochs are run to their end then."""
-        return self.kind in ("file_hdf5", "ids_gzip")
+        return self.kind in ("file_hdf5", "ids_gzip", "open_images")
 
     @property
     def cold(self) -> bool:
@@ -118,6 +119,7 @@ def work_from(told: dict[str, Any]) -> Work:
 class Target:
     """What `contender` has to reach: `bound` times the rate of `against`, or `bound` of a figure that has a name.
 
+    With `or_against` it is the rate of the slower of the two, in each round.
     The figure is "us" a batch, "ms" until the first batch, "GB/s", or what a trial calls it. Only of GB/s it
     has to be at least `bound`, of all others at most.
     """
@@ -126,6 +128,7 @@ class Target:
     bound: float
     against: str | None = None
     figure: str = "us"
+    or_against: str | None = None
 
 
 @dataclass(frozen=True)

@@ -71,14 +71,24 @@ ENVIRONMENTS = {
         ("batchup", "numpy", "crc32c"),
         ("numpy scipy tqdm six crc32c cloudpickle",),
     ),
+    "ours_datasets": Environment(
+        "this tree's data sets",
+        ("ours_datasets", "images_by_hand", "fetched_by_hand"),
+        ("batchup", "numpy", "pooch"),
+        ("numpy scipy tqdm six pooch",),
+    ),
+    "by_hand_images": Environment("images by hand", ("images_alone",), ("numpy",), ("numpy",)),
     "torch": Environment(
         "torch",
-        ("torch_loader", "torch_workers", "torch_files", "torch_sequences", "torch_items"),
+        ("torch_loader", "torch_workers", "torch_files", "torch_sequences", "torch_items", "torch_images"),
         ("torch", "numpy"),
         ("torch==2.13.0", "numpy", JPEG),
     ),
     "tf_data": Environment(
-        "tf.data", ("tf_data", "tf_sequences", "tf_items"), ("tensorflow-cpu", "numpy"), ("tensorflow-cpu", JPEG)
+        "tf.data",
+        ("tf_data", "tf_sequences", "tf_items", "tf_images"),
+        ("tensorflow-cpu", "numpy"),
+        ("tensorflow-cpu", JPEG),
     ),
     "grain": Environment(
         "Grain", ("grain_loader", "grain_workers", "grain_files"), ("grain", "numpy"), ("grain", JPEG)

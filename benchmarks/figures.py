@@ -68,8 +68,9 @@ class Figures:
         pairs = self._rounds(name, limit)
         return median(own - other for own, other in pairs) * 1e6 if pairs else None
 
-    def _ratios(self, name: str, against: str) -> list[float]:
-        return [other / own for own, other in self._rounds(name, against)]
+    def _ratios(self, name: str, *against: str | None) -> list[float]:
+        compared = [[other / own for own, other in self._rounds(name, one)] for one in against if one is not None]
+        return [max(ratios) for ratios in zip(*compared, strict=False)]
 
     def _rounds(self, name: str, against: str) -> list[tuple[float, float]]:
         return list(zip(self._seconds.get(name, []), self._seconds.get(against, []), strict=False))
@@ -84,7 +85,7 @@ class Figures:
         if self.work.one_shot:
             figures = (self._values(name, target.figure) for name in (target.against, target.contender))
             return Verdict(target, tuple(other / own for other, own in zip(*figures, strict=False)))
-        return Verdict(target, tuple(self._ratios(target.contender, target.against)))
+        return Verdict(target, tuple(self._ratios(target.contender, target.against, target.or_against)))
 
     def _values(self, name: str, figure: str) -> list[float]:
         """Give a figure of a contender in each round."""

@@ -51,7 +51,18 @@ fresh epoch, so its first batch counts. Files are those that the first environme
 cache. Ratios are taken within each round, then their median: compare ratios, not times. *of x* is the rate
 as a share of that row's, *... is* how many times the rate of the row that of the contender named is.
 """
-HEADS = {"w2": HEAD_FILES, "w3": HEAD_BY_WORKERS, "w8": HEAD_ITEMS}
+HEAD_DATASETS = """\
+# {page} benchmarks
+
+Every environment has a process of its own. Files are made anew for each table; those that are read lie in
+the page cache. Contenders take turns in shuffled rounds, after one round that is thrown away; each waits
+until all is quiet. A turn is one trial in a fresh process (W10B), or runs whole epochs for at least 0.3 s
+(parts of epochs, where one would last 16 times as long), each from the call that begins it, so its first
+batch counts. Ratios are taken within each round, then their median: compare ratios, not times. *of x* is
+the rate as a share of that row's, *... is* how many times the rate of the row that of the contender named
+is. Where a cell holds a span, it is the median with the least and the most.
+"""
+HEADS = {"w2": HEAD_FILES, "w3": HEAD_BY_WORKERS, "w8": HEAD_ITEMS, "w10": HEAD_DATASETS}
 
 
 def page(name: str, records: list[tuple[BenchRecord, str]]) -> str:
@@ -188,7 +199,8 @@ def wanting(target: Target, what: str) -> tuple[str, str]:
     """Say what a target asks for, and the unit that its figures have."""
     if target.against is not None:
         figure = "" if target.figure == "us" else f", {target.figure}"
-        return f"{target.contender}: at least {target.bound:g} x {target.against}{figure}", "x"
+        slower = f" or {target.or_against}, the slower" if target.or_against is not None else ""
+        return f"{target.contender}: at least {target.bound:g} x {target.against}{slower}{figure}", "x"
     if target.figure == RATE:
         return f"{target.contender}: at least {target.bound:g} GB/s", " GB/s"
     if target.figure == FIRST:

@@ -18,12 +18,13 @@ import w5
 import w6
 import w7
 import w8
+import w10
 from environments import ENVIRONMENTS, ROOT
 from harness import measure
 from records import BenchRecord
 from render import page
 
-BENCHES = {bench.name: bench for module in (w1, w2, w3, w4, w5, w6, w7, w8) for bench in module.BENCHES}
+BENCHES = {bench.name: bench for module in (w1, w2, w3, w4, w5, w6, w7, w8, w10) for bench in module.BENCHES}
 
 
 def arguments() -> argparse.Namespace:
@@ -69,7 +70,13 @@ def _terminated(*_: object) -> None:
 
 def chosen(beginnings: list[str]) -> list[str]:
     """Tell the benches whose names begin with one of `beginnings`."""
-    return [name for name in BENCHES if name.startswith(tuple(beginnings))]
+    return [name for name in BENCHES if any(begins(name, beginning) for beginning in beginnings)]
+
+
+def begins(name: str, beginning: str) -> bool:
+    """Tell whether a name begins so, and not in the middle of a number: w10a does not begin with w1."""
+    rest = name.removeprefix(beginning)
+    return name.startswith(beginning) and not (beginning[-1:].isdigit() and rest[:1].isdigit())
 
 
 def page_of(name: str) -> str:

@@ -22,16 +22,20 @@ from checks import check
 from contenders import Trial, Way, Ways
 from declared import OF_NUMBERS, OF_SEQUENCES, Work, work_from
 from files import RowFiles, ToCreate, ToWrite
+from images import ImageFiles
 from items import numbers_of
 from jpegs import make_jpegs
 from records import Build, Shot, Slice
 from sequences import Sequences
+from served import Served
 from slices import Epoch, timed_slice
 from sources import RowsFile, make_rows
 
 
 def make_source(work: Work, folder: str) -> Any:
     """Make what contenders read, anew in every process but for the files of rows, which lie in `folder`."""
+    if work.kind == "open_images":
+        return ImageFiles(work, folder)
     if work.from_files:
         return RowFiles(work, folder)
     if work.kind in OF_SEQUENCES:
@@ -42,6 +46,8 @@ def make_source(work: Work, folder: str) -> Any:
         return ToCreate(work, folder)
     if work.kind == "write":
         return ToWrite(work, folder)
+    if work.kind == "fetch":
+        return Served(work, folder)
     if work.kind == "decode":
         return make_jpegs(work.rows)
     if work.kind == "weighted":
