@@ -41,6 +41,10 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "WAIT", 0.01)
     monkeypatch.setattr(fetching, "PATIENCE", 3.0)
     monkeypatch.setattr(transfer, "STALL", 0.4)
+    monkeypatch.setattr(transfer, "SLOW", 0.4)
+    monkeypatch.setattr(transfer, "_READ", 2**14)
+    for module in (transfer, fetching):
+        monkeypatch.setattr(module, "SLOW_BYTES", 2**14)
     monkeypatch.delenv("BATCHUP_OFFLINE", raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -333,20 +337,21 @@ def test_the_disk_fills_up(server: Server, tmp_path: Path, monkeypatch: pytest.M
 
     if not said:
         server.behave(chunked, "a.bin")
-    real = fetching.write_all
 
-    def written(descriptor: int, piece: memoryview, start: int) -> None:
-        if start + len(piece) > 100_000:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(descriptor, piece, start)
+    class Full(fetching.Whole):
+        def write(self, data: Any) -> int:
+            if self._file.tell() + len(data) > 100_000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
 
-    monkeypatch.setattr(fetching, "write_all", written)
+    real = fetching.Whole
+    monkeypatch.setattr(fetching, "Whole", Full)
     monkeypatch.setattr(transfer, "_WAITING", 2**14)
     with pytest.raises(OSError, match=r"no room for a\.bin") as caught:
         fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
     assert caught.value.errno == errno.ENOSPC
     assert left_in(tmp_path) == (["a.bin.partial"] if said else [])
-    monkeypatch.setattr(fetching, "write_all", real)
+    monkeypatch.setattr(fetching, "Whole", real)
     fetch(str(tmp_path / "a.bin"), [server.url + "b.bin"], DIGEST)
     assert (tmp_path / "a.bin").read_bytes() == DATA
 

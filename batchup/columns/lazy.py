@@ -15,7 +15,7 @@ from batchup.columns.abstract import Column, OwnColumn
 from batchup.columns.array_likes import as_column
 from batchup.errors import InvalidTypeError, InvalidValueError
 
-BLOCK = 2**16  # bytes that are scaled at a time, so that they stay in the cache nearest to the processor
+BLOCK = 2**17  # bytes that are scaled at a time, so that they stay in the cache nearest to the processor
 
 
 class LazyArray(Represented, OwnColumn, ABC):

@@ -199,7 +199,10 @@ class FetchedDataset:
         made = os.path.join(beside, os.path.basename(target))
         shutil.rmtree(beside, ignore_errors=True)  # of a program that was killed
         os.mkdir(beside)
-        sources = [{"name": os.path.basename(path), "sha256": digest_of(path)} for path in paths]
+        sources = [
+            {"name": os.path.basename(path), "sha256": source.sha256 or digest_of(path)}
+            for source, path in zip(self.source_files, paths, strict=True)
+        ]
         try:
             if self._convert(paths, made) is None or not os.path.exists(made):
                 raise FileFormatError(

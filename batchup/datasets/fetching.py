@@ -12,10 +12,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from batchup._files import PARTIAL, leave, opened_alone, remove, rename, write_all
+from batchup._files import PARTIAL, leave, opened_alone, remove, rename
+from batchup._unfinished import Whole
 from batchup.config import is_offline
 from batchup.datasets.problems import Passing, Refused
-from batchup.datasets.transfer import STALL_BYTES, Head, is_remote, transfer_of
+from batchup.datasets.transfer import SLOW_BYTES, Head, is_remote, transfer_of
 from batchup.errors import ChecksumError, FetchError
 
 PATIENCE = 25.0  # seconds without a byte from anywhere, after which it is given up
@@ -153,10 +154,10 @@ def _fetched(partial: _Partial, addresses: list[_Address], sha256: str | None) -
         except Passing as problem:
             if sha256 is not None and partial.is_right():
                 return partial.take()  # whatever the server says its length is
-            one.failed(problem, partial.came >= STALL_BYTES)
+            one.failed(problem, partial.came >= SLOW_BYTES)
             if one.tries >= TRIES:
                 left.remove(one)
-        if partial.came >= STALL_BYTES:
+        if partial.came >= SLOW_BYTES:
             deadline = time.monotonic() + PATIENCE
         logger.info("%s", one)
     raise FetchError("\n".join(str(one) for one in addresses) or "there is no address to fetch it from")
@@ -234,10 +235,9 @@ class _Partial:
         """Begin anew, or from what is there."""
         self.size = 0
         self._hash = hashlib.sha256()
-        if not keep:
-            self._file.truncate(0)
-            return
         self._file.seek(0)
+        if not keep:
+            self._file.truncate()
         while piece := self._file.read(2**20):
             self._hash.update(piece)
             self.size += len(piece)
@@ -270,7 +270,7 @@ class _Partial:
         """Take what comes next."""
         if not self.size:
             self._start = piece[:_SHOWN]
-        write_all(self._file.fileno(), memoryview(piece), self.size)
+        Whole(self._file).write(piece)
         self._hash.update(piece)
         self.size += len(piece)
         self.came += len(piece)

@@ -15,9 +15,10 @@ from batchup._extras import required
 from batchup.datasets.problems import Passing, Refused
 
 CONNECT = 5.0  # seconds until a server must have taken a connection
-STALL = 10.0  # seconds in which so many bytes must have come:
-STALL_BYTES = 2**14
-_READ = 2**14  # bytes that are read at a time: what a connection that ends has given of them is lost
+STALL = 10.0  # seconds in which something must have come
+SLOW = 25.0  # seconds in which so many bytes must have come:
+SLOW_BYTES = 2**16
+_READ = 2**16  # bytes that are read at a time: of a connection that stalls, those of the last time are lost
 _WAITING = 2**21  # bytes that may have been read, and not been taken yet
 
 
@@ -154,15 +155,15 @@ class RemoteTransfer:
         )
 
     def __iter__(self) -> Iterator[bytes]:
-        came, until = 0, min(self._until, monotonic() + STALL)
+        came, until = 0, min(self._until, monotonic() + SLOW)
         while True:
             piece = self._next(until - monotonic())
             if piece is None:
                 return
             yield piece
             came += len(piece)
-            if came >= STALL_BYTES:
-                came, until = 0, monotonic() + STALL
+            if came >= SLOW_BYTES:
+                came, until = 0, monotonic() + SLOW
 
     def close(self) -> None:
         self._line.close()
@@ -172,7 +173,7 @@ class RemoteTransfer:
         try:
             message = self._line.take(max(0.0, seconds))
         except TimeoutError:
-            told = f"stalled: next to nothing came within {STALL:.0f} s" if self._answered else "no answer"
+            told = f"stalled: next to nothing came within {SLOW:.0f} s" if self._answered else "no answer"
             raise Passing(told) from None
         if isinstance(message, Exception):
             raise message
