@@ -41,7 +41,7 @@ def standard_dataset() -> str:
             np.lib.format.open_memmap(f"{folder}/{part}_X_u8.npy", "w+", np.uint8, (count, 1, 28, 28))
             np.save(f"{folder}/{part}_y.npy", np.arange(count, dtype=np.int32) % 10)
         with open(os.path.join(folder, "manifest.json"), "w") as file:
-            file.write("{}")
+            file.write('{"version": 1, "files": {}}')
     return _homes[0].name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import batchup
@@ -82,30 +82,16 @@ def _add_sounds(actions: Any, name: str, **keywords: str) -> None:
 
 def _add_datasets(datasets: argparse.ArgumentParser) -> None:
     actions = datasets.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for action, (count, text) in _ACTIONS.items():
+    for action, (run, count, text) in _ACTIONS.items():
         one = actions.add_parser(action, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if count is not None:
             one.add_argument("names", metavar="NAME", nargs=count, help="mnist, cifar10, ...; list tells them all")
-        one.set_defaults(run=_datasets, afterwards=_AFTERWARDS.get(action, "nothing was changed"))
+        one.set_defaults(run=run, afterwards=f"{action} it again to go on")
         if action == "show":
             one.add_argument("--out", metavar="FILE.png", help="the file to write (default: NAME.png)")
             one.add_argument("--part", choices=["train", "test"], default="train", help="default train")
             one.add_argument("--per-class", type=_positive, default=10, metavar="N", help="images of each (default 10)")
             one.add_argument("--seed", type=int, default=0, metavar="N", help="by which they are drawn (default 0)")
-
-
-_ACTIONS: dict[str, tuple[str | int | None, str]] = {
-    "list": (None, "list the data sets, and what is on this machine of them"),
-    "fetch": ("+", "fetch data sets, unless they are there"),
-    "path": (1, "print the folder that a data set lies in, or will lie in"),
-    "verify": ("*", "compare the files of data sets with what was written; by default of all that are there"),
-    "remove": ("+", "remove data sets from this machine"),
-    "show": (1, "write a contact sheet: some images of each class"),
-}
-_AFTERWARDS = {
-    "fetch": "what came is kept: fetch it again to go on",
-    "remove": "remove it again to go on",
-}
 
 
 def _bank(actions: Any, name: str, text: tuple[str, str], **keywords: str) -> argparse.ArgumentParser:
@@ -220,50 +206,73 @@ def _make_bank(options: argparse.Namespace) -> int:
     return 3 if report.skipped else 0
 
 
-def _datasets(options: argparse.Namespace) -> int:
-    from batchup.datasets import sheet, shelf
+def _list_datasets(options: argparse.Namespace) -> None:
+    from batchup.datasets import catalog
 
-    if options.action == "list":
-        print(config.get_data_dir())
-        rows = shelf.listed()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        return 0
-    names = options.names or [name for name, one in shelf.STANDARD.items() if one.fetch.is_there()]
-    wanted = {name: shelf.standard(name) for name in names}
-    failed = 0
-    for name, one in wanted.items():
-        if options.action == "fetch":
-            one.fetch()
-            print(f"{name}: {shelf.counts_of(one.opened())}, in {one.fetch.target_path}")
-        elif options.action == "path":
-            print(one.fetch.target_path)
-        elif options.action == "verify":
-            failed += _verified(name, one.fetch.target_path)
-        elif options.action == "remove":
-            one.fetch.delete_cache()
-            print(f"{name} is not on this machine any more")
-        else:
-            out = options.out or f"{name}.png"
-            width, height = sheet.write_sheet(one.opened(), out, options.part, options.per_class, options.seed)
-            print(f"{out}: {width} x {height} pixels")
-    return 1 if failed else 0
+    print(config.get_data_dir())
+    rows = catalog.listed()
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _verified(name: str, path: str) -> bool:
-    """Tell whether a data set is what was written; return whether it is not."""
+def _fetch_datasets(options: argparse.Namespace) -> None:
+    from batchup.datasets import catalog
+
+    for name, one in catalog.standard(options.names).items():
+        one.fetch()
+        print(f"{name}: {catalog.counts_of(one.opened())}, in {one.fetch.target_path}")
+
+
+def _print_path(options: argparse.Namespace) -> None:
+    from batchup.datasets import catalog
+
+    for one in catalog.standard(options.names).values():
+        print(one.fetch.target_path)
+
+
+def _verify_datasets(options: argparse.Namespace) -> int:
+    from batchup.datasets import catalog
     from batchup.datasets.manifest import verify
 
-    try:
-        print(f"{name}: {verify(path) / 1e6:,.1f} MB are what was written")
-    except FileNotFoundError:
-        print(f"batchup: {name} is not on this machine: batchup datasets fetch {name}", file=sys.stderr)
-    except BatchUpError as error:
-        print(f"batchup: {name}: {error}", file=sys.stderr)
-    else:
-        return False
-    return True
+    failed = 0
+    for name, one in catalog.standard(options.names or catalog.there()).items():
+        try:
+            print(f"{name}: {verify(one.fetch.target_path) / 1e6:,.1f} MB are what was written")
+        except FileNotFoundError:
+            failed = 1
+            print(f"batchup: {name} is not on this machine: batchup datasets fetch {name}", file=sys.stderr)
+        except BatchUpError as error:
+            failed = 1
+            print(f"batchup: {name}: {error}", file=sys.stderr)
+    return failed
+
+
+def _remove_datasets(options: argparse.Namespace) -> None:
+    from batchup.datasets import catalog
+
+    for name, one in catalog.standard(options.names).items():
+        one.fetch.delete_cache()
+        print(f"{name} is not on this machine any more")
+
+
+def _show_dataset(options: argparse.Namespace) -> None:
+    from batchup.datasets import catalog, sheet
+
+    for name, one in catalog.standard(options.names).items():
+        out = options.out or f"{name}.png"
+        width, height = sheet.write_sheet(one.opened(), out, options.part, options.per_class, options.seed)
+        print(f"{out}: {width} x {height} pixels")
+
+
+_ACTIONS: dict[str, tuple[Callable[[argparse.Namespace], int | None], str | int | None, str]] = {
+    "list": (_list_datasets, None, "list the data sets, and what is on this machine of them"),
+    "fetch": (_fetch_datasets, "+", "fetch data sets, unless they are there"),
+    "path": (_print_path, 1, "print the folder that a data set lies in, or will lie in"),
+    "verify": (_verify_datasets, "*", "compare data sets with what was written; by default all that are there"),
+    "remove": (_remove_datasets, "+", "remove data sets from this machine"),
+    "show": (_show_dataset, 1, "write a contact sheet: some images of each class"),
+}
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -3,10 +3,11 @@
 ::
 
     [paths]
-    data_dir = /data/batchup         or BATCHUP_HOME; default ~/.batchup
-    mirror = http://mirror/datasets  or BATCHUP_MIRROR; tried before all other addresses
+    data_dir=/data/batchup
+    mirror=http://mirror/datasets
 
-With ``BATCHUP_OFFLINE=1`` nothing is fetched over a network. All are looked up anew whenever they are needed.
+``BATCHUP_HOME`` is in place of `data_dir`, which is `~/.batchup` if nothing is said, and ``BATCHUP_MIRROR`` in place of
+`mirror`. With ``BATCHUP_OFFLINE=1`` nothing is fetched over a network. All are looked up anew whenever they are needed.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ def get_batchup_path() -> str:
     ------
     FileFormatError
         If `~/.batchup.cfg` cannot be parsed.
-    NotADirectoryError
+    InvalidValueError
         If something that is no folder lies there.
     """
     home = os.environ.get("BATCHUP_HOME") or _configured("data_dir") or _DEFAULT_HOME
     path = os.path.abspath(os.path.expanduser(home))
     if os.path.exists(path) and not os.path.isdir(path):
-        raise NotADirectoryError(
+        raise InvalidValueError(
             f"{path} should be the folder of batchup's data, and is a file: set BATCHUP_HOME, or data_dir in "
             f"{CONFIG_FILE}, to a folder"
         )
@@ -97,8 +98,11 @@ def _configured(name: str) -> str | None:
     path = os.path.expanduser(CONFIG_FILE)
     parser = configparser.RawConfigParser()
     try:
-        parser.read(path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as error:
+        with open(path, encoding="utf-8") as file:
+            parser.read_file(file)
+    except FileNotFoundError:
+        return None
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
         raise FileFormatError(f"{path} cannot be read as a configuration: {error}") from None
     value = parser.get("paths", name, fallback="").strip()
     return value or None

@@ -188,11 +188,12 @@ def stl_files(n: int = 40, overlap: bool = True) -> tuple[dict[str, bytes], Arra
         "class_names": STL_NAMES,
         "tr_folds": [np.sort(fold) for fold in folds],
     }
-    members = {"stl10_binary/" + name: data for name, data in _stl_members(expected).items()}
+    members = {"stl10_binary/" + name: data for name, data in stl_members(expected).items()}
     return {"stl10_binary.tar.gz": tar_gz(members)}, expected
 
 
-def _stl_members(expected: Arrays) -> dict[str, bytes]:
+def stl_members(expected: Arrays) -> dict[str, bytes]:
+    """Return the members of the archive of STL-10."""
     by_column = {
         name: expected[name].transpose(0, 1, 3, 2).tobytes() for name in ("train_X_u8", "test_X_u8", "unl_X_u8")
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchup import config
-from batchup.errors import FileFormatError
+from batchup.errors import FileFormatError, InvalidValueError
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +57,18 @@ def test_file_that_cannot_be_read(home: Path, text: str | bytes) -> None:
         config.get_data_dir()
 
 
+def test_file_that_may_not_be_read(home: Path) -> None:
+    """A configuration that is there and cannot be read is an error, too: data would go elsewhere."""
+    (home / ".batchup.cfg").mkdir()
+    with pytest.raises(FileFormatError, match="Is a directory"):
+        config.get_data_dir()
+
+
 def test_a_file_in_the_way(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file where the folder should be is an error that says what to set."""
     (home / "file").write_text("")
     monkeypatch.setenv("BATCHUP_HOME", str(home / "file"))
-    with pytest.raises(NotADirectoryError, match="set BATCHUP_HOME"):
+    with pytest.raises(InvalidValueError, match="is a file: set BATCHUP_HOME"):
         config.get_data_dir()
 
 

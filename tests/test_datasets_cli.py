@@ -92,6 +92,14 @@ def test_what_is_damaged(run: Run, home: Path) -> None:
     assert (status, told) == (1, "usps: 0.1 MB are what was written\n")
     assert "batchup: mnist: " in errors
     assert "test_y.npy is not what was written: remove" in errors
+    path.write_bytes(b"x")
+    lines = run("list")[1].splitlines()
+    assert lines[1].split()[:4] == ["mnist", "0.1", "MB", "damaged"]
+    assert "60 train, 20 test" in lines[-1]
+    status, _, errors = run("fetch", "mnist")
+    assert status == 1
+    assert "test_y.npy is damaged" in errors
+    assert "mnist, and it will be made again" in errors
 
 
 def test_errors(run: Run) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from batchup import datasets
 from batchup.datasets import manifest
-from batchup.datasets.shelf import STANDARD
+from batchup.datasets.catalog import STANDARD
 
 from . import archives
 from .hsq import UNATTENDED

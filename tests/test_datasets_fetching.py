@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from batchup.datasets import fetching, transfer
-from batchup.datasets.fetching import fetch
+from batchup.datasets.fetching import digest_of, fetch
 from batchup.errors import BatchUpError, FetchError, MissingExtraError
 
 from . import web
@@ -27,6 +27,9 @@ from .web import Server
 
 DATA = np.random.default_rng(1).bytes(300_000)
 DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+REAL = {"PATIENCE": fetching.PATIENCE, "CONNECT": transfer.CONNECT, "STALL": transfer.STALL}
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have less patience than with real servers."""
     monkeypatch.setattr(fetching, "WAIT", 0.01)
     monkeypatch.setattr(fetching, "PATIENCE", 3.0)
+    monkeypatch.setattr(fetching, "SHARE", 0.5)
     monkeypatch.setattr(transfer, "STALL", 0.4)
     monkeypatch.setattr(transfer, "SLOW", 0.4)
     monkeypatch.setattr(transfer, "_READ", 2**14)
@@ -57,13 +61,19 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def fetched(path: Any, addresses: Any, sha256: str | None = None) -> str:
+    """Fetch a file; return its digest."""
+    assert fetch(str(path), addresses, sha256)
+    return digest_of(str(path))
+
+
 def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 def test_fetch(server: Server, tmp_path: Path) -> None:
     """A file comes whole, and nothing is left beside it."""
-    assert fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST.upper()) == DIGEST
+    assert fetched(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST.upper()) == DIGEST
     assert (tmp_path / "a.bin").read_bytes() == DATA
     assert left_in(tmp_path) == ["a.bin"]
     assert [request.range for request in server.requests] == [None]
@@ -73,13 +83,15 @@ def test_without_a_digest(server: Server, tmp_path: Path) -> None:
     """Without a digest whatever comes is taken, and its digest is told; only one version of it is taken."""
     server.behave(web.cut(100_000), "a.bin")
     server.files["b.bin"] = DATA[::-1]
-    told = fetch(str(tmp_path / "a.bin"), [server.url + "a.bin", server.url + "b.bin"])
-    assert told == hashlib.sha256(DATA).hexdigest()
+    told = fetched(tmp_path / "a.bin", [server.url + "a.bin"])
+    assert told == DIGEST
     first, *others = server.requests
     assert (first.range, first.if_range) == (None, None)
-    assert [request.path for request in server.requests] == ["a.bin"] * (1 + len(others))
     assert {request.if_range for request in others} == {'"1"'}
     assert all(request.range for request in others)
+    (tmp_path / "a.bin").unlink()
+    told = fetched(tmp_path / "a.bin", [server.url + "a.bin", server.url + "b.bin"])
+    assert told == hashlib.sha256(DATA[::-1]).hexdigest()
 
 
 def test_versions_are_not_mixed(server: Server, tmp_path: Path) -> None:
@@ -167,14 +179,14 @@ def test_the_next_address(server: Server, tmp_path: Path, behaviour: Any, told: 
     with pytest.raises(FetchError, match=told):
         fetch(path, [server.url + "a.bin"], DIGEST)
     assert not os.path.exists(path)
-    assert fetch(path, [server.url + "a.bin", server.url + "b.bin"], DIGEST) == DIGEST
+    assert fetched(path, [server.url + "a.bin", server.url + "b.bin"], DIGEST) == DIGEST
     assert Path(path).read_bytes() == DATA
 
 
 def test_redirects_are_followed(server: Server, tmp_path: Path) -> None:
     """An address may send on to another."""
     server.behave(web.redirect(server.url + "b.bin"), "a.bin")
-    assert fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST) == DIGEST
+    assert fetched(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST) == DIGEST
 
 
 def test_what_is_wrong_is_kept_aside(server: Server, tmp_path: Path) -> None:
@@ -233,9 +245,63 @@ def test_nobody_answers(server: Server, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_patience_is_what_is_promised() -> None:
-    """Half a minute holds all that is waited for at the end."""
-    assert fetching.PATIENCE <= 25 or fetching.PATIENCE == 3.0
-    assert transfer.CONNECT == 5.0
+    """Half a minute holds all that is waited for at the end: the patience, and a connection that nobody takes."""
+    assert REAL["PATIENCE"] + REAL["CONNECT"] <= 30
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["right", "wrong"])
+@pytest.mark.parametrize("digest", [True, False], ids=["with digest", "without"])
+@pytest.mark.parametrize("whole", [False, True], ids=["by parts", "whole only"])
+def test_an_end_is_made(server: Server, tmp_path: Path, wrong: bool, digest: bool, whole: bool) -> None:
+    """A server that cuts every answer is not asked for ever, whatever it gives."""
+
+    def cut(handler: Any, data: bytes) -> bool:
+        handler.ranges = not whole
+        handler.answer(data, most=100_000)
+        handler.close_connection = True
+        return False
+
+    server.behave(cut, "a.bin")
+    if wrong:
+        server.files["a.bin"] = DATA[::-1]
+    begin = time.monotonic()
+    addresses, wanted = [server.url + "a.bin"], DIGEST if digest else None
+    if not whole and not (wrong and digest):
+        assert fetch(str(tmp_path / "a.bin"), addresses, wanted)
+    else:
+        with pytest.raises(FetchError):
+            fetch(str(tmp_path / "a.bin"), addresses, wanted)
+    assert time.monotonic() - begin < 5
+    assert len(server.requests) < 20
+
+
+def test_a_slow_one_leaves_time_for_the_next(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that gives next to nothing does not use up the time of the others."""
+    monkeypatch.setattr(transfer, "SLOW", 3.0)
+    monkeypatch.setattr(transfer, "STALL", 3.0)
+    server.behave(web.stall(10), "a.bin")
+    server.behave(web.mute, "c.bin")
+    urls = [server.url + name for name in ("a.bin", "c.bin", "b.bin")]
+    assert fetch(str(tmp_path / "a.bin"), urls, DIGEST)
+    assert [request.path for request in server.requests] == ["a.bin", "c.bin", "b.bin"]
+
+
+def test_passwords_are_not_shown(server: Server, tmp_path: Path) -> None:
+    """An address is told without the password in it, which is used."""
+    url = server.url.replace("http://", "http://me:secret@")
+    with pytest.raises(FetchError) as caught:
+        fetch(str(tmp_path / "a.bin"), [url + "c.bin"], DIGEST)
+    assert "secret" not in str(caught.value)
+    assert f"{server.url}c.bin: answered 404" in str(caught.value)
+    assert fetch(str(tmp_path / "a.bin"), [url + "a.bin"], DIGEST)
+
+
+def test_what_is_there_is_not_fetched(server: Server, tmp_path: Path) -> None:
+    """A file that has come while one waited is left as it is."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+    assert not fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
+    assert server.requests == []
+    assert left_in(tmp_path) == ["a.bin"]
 
 
 def test_a_slow_server_is_given_time(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +363,7 @@ def test_paths(tmp_path: Path, prefix: str) -> None:
     """A path of this machine is an address, too; one that is not there is told."""
     (tmp_path / "mirror.bin").write_bytes(DATA)
     addresses = [f"{prefix}{tmp_path}/missing.bin", f"{prefix}{tmp_path}/mirror.bin"]
-    assert fetch(str(tmp_path / "a.bin"), addresses, DIGEST) == DIGEST
+    assert fetched(str(tmp_path / "a.bin"), addresses, DIGEST) == DIGEST
     with pytest.raises(FetchError, match=r"missing\.bin: No such file or directory"):
         fetch(str(tmp_path / "b.bin"), addresses[:1], DIGEST)
 
@@ -308,7 +374,7 @@ def test_proxies(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert fetch(str(tmp_path / "a.bin"), ["http://far.away.invalid/a.bin"], DIGEST) == DIGEST
+    assert fetched(str(tmp_path / "a.bin"), ["http://far.away.invalid/a.bin"], DIGEST) == DIGEST
 
 
 def test_no_room(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +437,8 @@ def test_two_at_once(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFi
             thread.start()
         for thread in threads:
             thread.join()
-    assert done == [DIGEST] * 4
+    assert sum(done) == 1
+    assert [request.range for request in server.requests if request.range is None] == [None]
     assert Path(path).read_bytes() == DATA
     assert any("waiting for another program" in record.message for record in caplog.records)
 
@@ -396,7 +463,7 @@ def test_interrupted(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(transfer, "_WAITING", 2**14)
     with monkeypatch.context() as patched:
-        patched.setattr(fetching, "_bar", lambda _: Bar())
+        patched.setattr(fetching._Partial, "_bar", lambda _: Bar())
         with pytest.raises(KeyboardInterrupt):
             fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
     assert left_in(tmp_path) == ["a.bin.partial"]
@@ -414,7 +481,7 @@ def test_without_pooch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingExtraError, match=r'fetching data sets needs pooch: pip install "batchup\[datasets\]"'):
         fetch(str(tmp_path / "a.bin"), ["http://127.0.0.1:1/a.bin"], DIGEST)
     (tmp_path / "mirror.bin").write_bytes(DATA)
-    assert fetch(str(tmp_path / "a.bin"), [str(tmp_path / "mirror.bin")], DIGEST) == DIGEST
+    assert fetched(str(tmp_path / "a.bin"), [str(tmp_path / "mirror.bin")], DIGEST) == DIGEST
 
 
 def test_no_address(tmp_path: Path) -> None:

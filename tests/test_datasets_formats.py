@@ -32,6 +32,7 @@ from .archives import (
     mnist_files,
     python2_pickle,
     stl_files,
+    stl_members,
     tar_gz,
     usps_files,
 )
@@ -419,10 +420,40 @@ def test_stl_that_is_not_right(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"train_X\.bin must hold whole images of 27648 bytes, has 100"):
         stl._convert_images("train_X.bin", io.BytesIO(bytes(100)), 100, NewFolder(str(tmp_path / "a")), "train_X_u8")
     with pytest.raises(FileFormatError, match=r"folds\.txt must hold numbers of images"):
-        stl._convert_folds("folds.txt", io.BytesIO(b"1 2 x\n"), NewFolder(str(tmp_path / "b")))
+        stl._folds("folds.txt", io.BytesIO(b"1 2 x\n"))
 
 
-@pytest.mark.parametrize("trouble", ["other arrays", "no HDF5", "other shape"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"train_y.bin": b"\1" * 39}, "has not as many labels as images to train"),
+        ({"test_y.bin": b"\1" * 13}, "has not as many labels as images to test"),
+        ({"fold_indices.txt": b"1 2 40\n"}, "has folds of images up to 40, and 40 images"),
+        ({"fold_indices.txt": b"1 -2\n"}, "has folds of images"),
+    ],
+)
+def test_stl_that_does_not_fit_together(change: dict[str, bytes], told: str, tmp_path: Path) -> None:
+    """Labels and folds must be those of the images."""
+    members = {**stl_members(stl_files()[1]), **change}
+    (tmp_path / "a.tar.gz").write_bytes(tar_gz({f"stl10_binary/{name}": data for name, data in members.items()}))
+    with pytest.raises(FileFormatError, match=told):
+        stl.fetch_stl.__wrapped__([str(tmp_path / "a.tar.gz")], str(tmp_path / "made"))
+
+
+def test_archives_that_are_cut_anywhere(tmp_path: Path) -> None:
+    """Wherever an archive ends too early, inside the compressed data or not, the error is ours, and names it."""
+    data = stl_files()[0]["stl10_binary.tar.gz"]
+    plain = gzip.decompress(data)
+    for number, place in enumerate(np.linspace(0, len(data) - 1, 25).astype(int)):
+        (tmp_path / "a.tar.gz").write_bytes(data[:place])
+        with pytest.raises(FileFormatError, match=r"a\.tar\.gz"):
+            stl.fetch_stl.__wrapped__([str(tmp_path / "a.tar.gz")], str(tmp_path / f"made {number}"))
+        (tmp_path / "a.tar.gz").write_bytes(gzip.compress(plain[: place * (len(plain) - 11_000) // len(data)], 1))
+        with pytest.raises(FileFormatError, match=r"a\.tar\.gz"):
+            stl.fetch_stl.__wrapped__([str(tmp_path / "a.tar.gz")], str(tmp_path / f"made too {number}"))
+
+
+@pytest.mark.parametrize("trouble", ["other arrays", "no HDF5", "other shape", "a link", "elsewhere", "a group"])
 def test_usps_that_is_not_right(trouble: str, tmp_path: Path) -> None:
     """Files with other arrays are refused."""
     import h5py
@@ -436,6 +467,13 @@ def test_usps_that_is_not_right(trouble: str, tmp_path: Path) -> None:
             del file["usps/test_X"]
             if trouble == "other shape":
                 file["usps/test_X"] = np.zeros((20, 16, 16), np.float32)
+            elif trouble == "a link":
+                file["usps/test_X"] = h5py.ExternalLink("elsewhere.h5", "x")
+            elif trouble == "elsewhere":
+                parts = [(str(tmp_path / "raw"), 0, 20 * 1024)]
+                file.create_dataset("usps/test_X", (20, 1, 16, 16), np.float32, external=parts)
+            elif trouble == "a group":
+                file.create_group("usps/test_X")
     with pytest.raises(FileFormatError, match=r"usps\.h5"):
         usps.fetch_usps.__wrapped__([str(path)], str(tmp_path / "made"))
 
@@ -451,10 +489,10 @@ def test_arrays_in_a_folder(tmp_path: Path) -> None:
     assert opened.text("names") == ["a", "ä"]
     with pytest.raises(FileFormatError, match=r"y\.npy is missing: remove .*made, and it will be made again"):
         opened.array("y")
-    with pytest.raises(FileFormatError, match=r"y\.json is missing or damaged"):
+    with pytest.raises(FileFormatError, match=r"y\.json is missing: remove"):
         opened.text("y")
     (tmp_path / "made" / "x.npy").write_bytes((tmp_path / "made" / "x.npy").read_bytes()[:-3])
-    with pytest.raises(BatchUpError, match=r"x\.npy is cut short"):
+    with pytest.raises(BatchUpError, match=r"x\.npy is damaged"):
         opened.array("x")
 
 

@@ -20,7 +20,7 @@ import pytest
 from batchup import ArrayDataSource, WorkerProcessPool, batch_map_mean, coerce_data_source, config, loader
 from batchup.columns import ChosenRows, ScaledArray
 from batchup.datasets import fetching, manifest, mnist, stl, svhn
-from batchup.datasets.shelf import STANDARD
+from batchup.datasets.catalog import STANDARD
 from batchup.errors import ChecksumError, FetchError, FileFormatError, InvalidTypeError, InvalidValueError
 
 from . import archives
@@ -325,7 +325,9 @@ def test_a_damaged_data_set(laid_out: Laid, home: Path) -> None:
     with pytest.raises(ChecksumError, match="is not what was written"):
         manifest.verify(str(home / "mnist"))
     path.write_bytes(good[:-5])
-    with pytest.raises(FileFormatError, match=r"train_X_u8\.npy is cut short"):
+    with pytest.raises(
+        FileFormatError, match=r"train_X_u8\.npy is damaged .*: remove .*mnist, and it will be made again"
+    ):
         mnist.MNIST(n_val=7)
     path.unlink()
     with pytest.raises(FileFormatError, match=r"train_X_u8\.npy is missing: remove .*mnist, and it will be made again"):
@@ -426,3 +428,31 @@ def test_types_of_columns(laid_out: Laid) -> None:
     while isinstance(base.base, np.ndarray):
         base = base.base
     assert isinstance(base, np.memmap)
+
+
+@every_case
+def test_removed(case: Case, laid_out: Laid, home: Path) -> None:
+    """Each module removes what it has fetched."""
+    laid_out(case.name)
+    STANDARD[case.name].fetch()
+    module = sys.modules[case.opened.__module__]
+    module.delete_cache()
+    assert list(home.iterdir()) == []
+    module.delete_cache()
+
+
+def test_used_like_arrays(laid_out: Laid) -> None:
+    """Where 0.2 gave arrays, operators and methods of arrays work, on all of them."""
+    expected = laid_out("stl")
+    ds = stl.STL(n_val_folds=1)
+    pixels = np.asarray(ds.train_X_u8)
+    np.testing.assert_array_equal(ds.train_X_u8 / 255.0, pixels / 255.0)
+    np.testing.assert_array_equal(255 - ds.train_X_u8, 255 - pixels)
+    assert ds.train_X_u8.mean() == pixels.mean()
+    assert ds.train_X.astype(np.float16).dtype == np.float16
+    assert ds.train_X_u8.reshape(-1, 3 * 96 * 96).shape == (32, 27648)
+    assert np.concatenate([ds.train_X_u8, ds.val_X_u8]).shape == expected["train_X_u8"].shape
+    with pytest.raises(ValueError, match="read-only"):
+        ds.train_X_u8.fill(0)
+    with pytest.raises(AttributeError, match="'ChosenRows' object has no attribute 'nonsense'"):
+        ds.train_X_u8.nonsense  # noqa: B018

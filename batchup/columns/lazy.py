@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from batchup._indices import Indices, checked_indices
@@ -18,8 +19,10 @@ from batchup.errors import InvalidTypeError, InvalidValueError
 BLOCK = 2**17  # bytes that are scaled at a time, so that they stay in the cache nearest to the processor
 
 
-class LazyArray(Represented, OwnColumn, ABC):
+class LazyArray(NDArrayOperatorsMixin, Represented, OwnColumn, ABC):
     """What is indexed like an array of NumPy, and gathered from like a column; read-only.
+
+    Operators, functions of NumPy, and the methods of arrays (``mean``, ``astype``, ...) make all of it first.
 
     Attributes
     ----------
@@ -104,6 +107,17 @@ class LazyArray(Represented, OwnColumn, ABC):
             )
         array: NDArray[Any] = self[:]
         return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        arrays = [np.asarray(each) if isinstance(each, LazyArray) else each for each in inputs]
+        return getattr(ufunc, method)(*arrays, **keywords)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        array = np.asarray(self)
+        array.flags.writeable = False  # it is not this one that would be written to
+        return getattr(array, name)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_column"}

@@ -18,7 +18,7 @@ from batchup.datasets.dataset import (
 )
 from batchup.datasets.fashion_mnist import FashionMNIST
 from batchup.datasets.mnist import MNIST
-from batchup.datasets.parts import Parts
+from batchup.datasets.splits import ImageDataset, ImageSplits
 from batchup.datasets.stl import STL
 from batchup.datasets.svhn import SVHN, SVHNExtra
 from batchup.datasets.usps import USPS
@@ -32,8 +32,9 @@ __all__ = [  # noqa: RUF022  in the order of the alphabet
     "ExistingSourceFile",
     "FashionMNIST",
     "FetchedDataset",
+    "ImageDataset",
+    "ImageSplits",
     "MNIST",
-    "Parts",
     "STL",
     "SVHN",
     "SVHNExtra",

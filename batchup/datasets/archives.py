@@ -6,10 +6,10 @@ import contextlib
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from typing import IO
+from typing import Any
 
+from batchup._compression import Inflated
 from batchup.errors import FileFormatError
-from batchup.pipeline.formats.compression import Inflated
 
 _BLOCK = 512  # bytes of a tar file that go together
 _RECORD = 10_240  # to which it is filled up
@@ -76,7 +76,33 @@ class Bounded:
         self._file.close()
 
 
-def members(path: str, wanted: Mapping[str, int]) -> Iterator[tuple[str, IO[bytes], int]]:
+class Member:
+    """The contents of a member of an archive.
+
+    Parameters
+    ----------
+    path : str
+        Name of the archive, for errors.
+    file : file
+        Where the member is read.
+    """
+
+    def __init__(self, path: str, file: Any) -> None:
+        self._path = path
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, by default all; none at the end only."""
+        with _told(self._path):
+            return bytes(self._file.read(size))
+
+    def readline(self) -> bytes:
+        """Return the next line."""
+        with _told(self._path):
+            return bytes(self._file.readline())
+
+
+def members(path: str, wanted: Mapping[str, int]) -> Iterator[tuple[str, Member, int]]:
     """Yield some members of a .tar.gz file, in the order in which they lie there, to be read before the next.
 
     Nothing is extracted. Members that nobody wants are passed over.
@@ -114,9 +140,7 @@ def members(path: str, wanted: Mapping[str, int]) -> Iterator[tuple[str, IO[byte
                 raise FileFormatError(f"{path}: its member {name} is no plain file")
             if member.size > left.pop(name):
                 raise FileFormatError(f"{path}: its member {name} has {member.size:,} bytes, more than it may have")
-            file = archive.extractfile(member)
-            if file is not None:
-                yield name, file, member.size
+            yield name, Member(path, archive.extractfile(member)), member.size
         while stream.read(_OTHERS):
             pass  # up to its checksum
     if left:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup.datasets import pickles
+from batchup.datasets.archives import Member
 from batchup.datasets.dataset import DownloadSourceFile
 from batchup.errors import FileFormatError
 
@@ -20,7 +21,7 @@ def source_of(name: str, sha256: str, folder: str) -> DownloadSourceFile:
     return DownloadSourceFile(name, base_url=["https://www.cs.toronto.edu/~kriz/"], sha256=sha256, folder=folder)
 
 
-def loaded(file: IO[bytes], name: str) -> dict[str, Any]:
+def loaded(file: Member, name: str) -> dict[str, Any]:
     """Return the dict in a pickle."""
     batch = pickles.load(file, name)
     if not isinstance(batch, dict):

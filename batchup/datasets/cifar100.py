@@ -11,7 +11,7 @@ from batchup.datasets import cifar
 from batchup.datasets.archives import members
 from batchup.datasets.dataset import fetch_and_convert_dataset
 from batchup.datasets.folder import Folder, NewFolder
-from batchup.datasets.parts import PlainParts, train_and_val
+from batchup.datasets.splits import ImageDataset, train_and_val
 from batchup.errors import FileFormatError
 
 __all__ = ["CIFAR100", "delete_cache", "fetch_cifar100"]
@@ -50,20 +50,11 @@ def _write_names(folder: NewFolder, meta: dict[str, Any], name: str) -> None:
         folder.text(names, [str(one) for one in meta[key]])
 
 
-def delete_cache() -> None:
-    """Remove CIFAR-100 from this machine."""
-    fetch_cifar100.delete_cache()
+delete_cache = fetch_cifar100.delete_cache
 
 
-class CIFAR100(PlainParts):
-    """The photographs of CIFAR-100; see `Parts` for its attributes. Images are (3, 32, 32).
-
-    Parameters
-    ----------
-    n_val : int or None, default 10000
-        How many of the samples to train on, the last ones, are for validation.
-    val_lower, val_upper : float, default 0 and 1
-        What the pixels 0 and 255 become.
+class CIFAR100(ImageDataset):
+    """The photographs of CIFAR-100; images are (3, 32, 32). See `ImageDataset`.
 
     Attributes
     ----------
@@ -71,19 +62,13 @@ class CIFAR100(PlainParts):
         The group of the class of each image.
     class_names_coarse : list of str
         What the groups are called.
-
-    Raises
-    ------
-    FetchError
-        If it is not on this machine and cannot be fetched; the message says what to do.
-    ValueError
-        If there are fewer than `n_val` samples.
     """
 
+    _fetch = fetch_cifar100
+
     def __init__(self, n_val: int | None = 10000, val_lower: float = 0.0, val_upper: float = 1.0) -> None:
-        path = fetch_cifar100()
-        super().__init__(path, n_val, val_lower, val_upper)
-        folder = Folder(path)
+        super().__init__(n_val, val_lower, val_upper)
+        folder = Folder(fetch_cifar100.target_path)
         self.train_y_coarse: NDArray[np.int32]
         self.train_y_coarse, self.val_y_coarse = train_and_val(n_val, folder.array("train_y_coarse"))
         self.test_y_coarse = folder.array("test_y_coarse")

@@ -22,18 +22,20 @@ import functools
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from batchup import config
 from batchup._files import PARTIAL, leave, opened_alone, remove, sync_folder
 from batchup.datasets.fetching import digest_of
-from batchup.datasets.manifest import manifest_path, write_manifest
+from batchup.datasets.manifest import manifest_path, read_manifest, write_manifest
 from batchup.datasets.sources import (
     AbstractSourceFile,
     CopySourceFile,
     DownloadSourceFile,
     ExistingSourceFile,
+    KeptSourceFile,
     path_string,
 )
 from batchup.errors import FetchError, FileFormatError, InvalidTypeError, InvalidValueError
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 LOCK = ".lock"  # behind the name of what is being made
-_NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
+REMOVED = ".removed"  # behind the name of what is being removed
 _logger = logging.getLogger("batchup")
 
 
@@ -128,44 +130,52 @@ class FetchedDataset:
 
         Raises
         ------
+        TypeError
+            If none of its files wants an argument.
         FetchError
             If a file cannot be got; the message says where to put it by hand.
         ChecksumError
             If a file that was put there by hand is another one.
         FileFormatError
-            If the conversion failed.
+            If the conversion failed, or it is of a later version.
         OSError
             If there is no room.
         """
+        self._check(arguments)
+        target = self.target_path
         if not self.is_there():
-            try:
-                self._make(arguments)
-            except PermissionError as error:
-                raise self._not_writable(error) from error
-            except OSError as error:
-                if error.errno in _NO_WRITING:
-                    raise self._not_writable(error) from error
-                raise
-        elif os.path.exists(self.target_path + LOCK):
+            self._make(target, arguments)
+        elif os.path.exists(target + LOCK):
             self._tidy()
-        return self.target_path
+        if os.path.isdir(target):
+            read_manifest(target)  # which tells its version
+        return target
+
+    def _check(self, arguments: dict[str, Any]) -> None:
+        """Raise an error over arguments that no file wants; what sources of the user's own want is not known."""
+        if all(isinstance(source, (KeptSourceFile, ExistingSourceFile)) for source in self.source_files):
+            wanted = [source.arg_name for source in self.source_files if isinstance(source, CopySourceFile)]
+            if unknown := [name for name in arguments if name not in wanted]:
+                raise InvalidTypeError(f"{self.__name__} takes no {unknown[0]}: its arguments are {wanted}")
 
     def delete_cache(self) -> None:
         """Remove it, and what is left of the files that it is made of."""
         target = self.target_path
         if os.path.isdir(os.path.dirname(target)):
-            with _alone(target):
+            with self._writing(), _alone(target):
                 delete_dataset_cache(target)
                 self._clean_up()
 
-    def _make(self, arguments: dict[str, Any]) -> None:
+    def _make(self, target: str, arguments: dict[str, Any]) -> None:
         """Get the files and convert them, unless somebody else has just done so."""
-        target = self.target_path
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with _alone(target):
+        with self._writing():
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            lock = contextlib.ExitStack()
+            lock.enter_context(_alone(target))
+        with lock:
             if self.is_there():
                 return
-            if os.path.exists(target):
+            if os.path.exists(target):  # among others, the folder of files that have not been converted
                 raise FileFormatError(f"{target} is in the way: it is no data set of batchup's, move it elsewhere")
             paths = self._acquired(arguments)
             self._convert_into(target, paths)
@@ -177,7 +187,8 @@ class FetchedDataset:
             self._clean_up()
 
     def _clean_up(self) -> None:
-        shutil.rmtree(self.target_path + PARTIAL, ignore_errors=True)
+        for ending in (PARTIAL, REMOVED):
+            shutil.rmtree(self.target_path + ending, ignore_errors=True)
         for source in self.source_files:
             source.clean_up()
 
@@ -188,6 +199,8 @@ class FetchedDataset:
                 path = source.acquire(**arguments)
             except FetchError as error:
                 raise FetchError(self._way_out(source, error)) from None
+            if path is None:
+                raise FetchError(f"{source!r} told no path of its file")
             if path in paths:
                 raise InvalidValueError(f"{self.__name__} has the file {path} among its sources twice")
             paths.append(path)
@@ -204,7 +217,9 @@ class FetchedDataset:
             for source, path in zip(self.source_files, paths, strict=True)
         ]
         try:
-            if self._convert(paths, made) is None or not os.path.exists(made):
+            with self._without_room_told():
+                converted = self._convert(paths, made)
+            if converted is None or not os.path.exists(made):
                 raise FileFormatError(
                     f"{self.__name__} did not make the file or folder target_path, or did not return it"
                 )
@@ -218,8 +233,8 @@ class FetchedDataset:
 
     def _way_out(self, failed: AbstractSourceFile, error: FetchError) -> str:
         """Return what to do where a file could not be fetched."""
-        missing = [source for source in self.source_files if source is failed or not source.is_there()]
-        fetched = [source for source in missing if isinstance(source, DownloadSourceFile)]
+        fetched = [source for source in self.source_files if isinstance(source, DownloadSourceFile)]
+        fetched = [source for source in fetched if source is failed or not source.is_there()]
         way = ""
         if isinstance(failed, DownloadSourceFile):
             files = "\n  ".join(source.by_hand() for source in fetched)
@@ -231,12 +246,39 @@ class FetchedDataset:
         told = "\n  ".join(str(error).split("\n"))
         return f"{os.path.basename(self.target_path)} could not be fetched:\n  {told}\n{way}".rstrip()
 
-    def _not_writable(self, error: OSError) -> FetchError:
-        folder = os.path.dirname(self.target_path)
-        return FetchError(
-            f"{os.path.basename(self.target_path)} is not there, and cannot be put there: nothing can be written to "
-            f"{error.filename or folder} ({error.strerror}); set BATCHUP_HOME to a folder that you may write to"
-        )
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what to do where nothing can be written."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            name, folder = os.path.basename(self.target_path), os.path.dirname(self.target_path)
+            raise FetchError(
+                f"{name} is not there, and cannot be put there: nothing can be written to {error.filename or folder} "
+                f"({error.strerror}); set BATCHUP_HOME to a folder that you may write to"
+            ) from error
+
+    @contextlib.contextmanager
+    def _without_room_told(self) -> Iterator[None]:
+        """Say what to do where a disk is full."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            folder = os.path.dirname(self.target_path)
+            name, free = os.path.basename(self.target_path), shutil.disk_usage(folder).free
+            told = f"no room to convert {name}: {free:,} bytes are free; make room, or set BATCHUP_HOME to another disk"
+            raise OSError(error.errno, told, folder) from error
+
+    def __reduce__(self) -> Any:
+        return self.__name__ if self._is_named() else super().__reduce__()
+
+    def _is_named(self) -> bool:
+        """Return whether its module has it under its name, so that it can be looked up there."""
+        return getattr(sys.modules.get(self.__module__), self.__name__, None) is self
 
     def __repr__(self) -> str:
         return f"<{self.__name__}: {self.target_path}>"
@@ -249,19 +291,25 @@ def delete_dataset_cache(*filenames: Any) -> None:
     ----------
     *filenames : str, path-like or callable
         Names of files or folders, or functions that return them, as for `fetch_and_convert_dataset`.
+
+    Raises
+    ------
+    FileFormatError
+        If there is a folder that is no data set.
     """
     for filename in filenames:
         path = config.get_data_path(path_string(filename))
-        if os.path.isdir(path):
-            aside = path + ".removed"  # so that nobody opens half of it
-            shutil.rmtree(aside, ignore_errors=True)
-            os.rename(path, aside)
-            shutil.rmtree(aside)
-        elif os.path.exists(path):
-            os.remove(path)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(manifest_path(path))
         shutil.rmtree(path + PARTIAL, ignore_errors=True)
+        shutil.rmtree(path + REMOVED, ignore_errors=True)
+        if os.path.isdir(path):
+            if not os.path.exists(manifest_path(path)):
+                raise FileFormatError(f"{path} is no data set of batchup's: it is left as it is")
+            os.rename(path, path + REMOVED)  # so that nobody opens half of it
+            shutil.rmtree(path + REMOVED)
+        else:
+            for name in (path, manifest_path(path)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(name)
 
 
 @contextlib.contextmanager

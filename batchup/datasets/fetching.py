@@ -11,29 +11,30 @@ import shutil
 import time
 from collections.abc import Sequence
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit, urlunsplit
 
 from batchup._files import PARTIAL, leave, opened_alone, remove, rename
 from batchup._unfinished import Whole
 from batchup.config import is_offline
-from batchup.datasets.problems import Passing, Refused
+from batchup.datasets.problems import PermanentError, TransientError
 from batchup.datasets.transfer import SLOW_BYTES, Head, is_remote, transfer_of
 from batchup.errors import ChecksumError, FetchError
 
 PATIENCE = 25.0  # seconds without a byte from anywhere, after which it is given up
-TRIES = 3  # at an address, without a byte from there
+SHARE = 5.0  # seconds of that for an address, at least, when it is asked first
+TRIES = 3  # at an address, without any progress there
 WAIT = 0.5  # seconds before the second try, and twice as many before the third
 REJECTED = ".rejected"  # behind the name of a file that is not what it should be
-BYTES: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024, "delay": 0.5}  # as bars show them
 _SHOWN = 48  # bytes of the beginning of such a file
 
 logger = logging.getLogger("batchup")
 
 
-def fetch(path: str, addresses: Sequence[str], sha256: str | None = None) -> str:
-    """Get a file from the first of several addresses that gives it.
+def fetch(path: str, addresses: Sequence[str], sha256: str | None = None) -> bool:
+    """Get a file from the first of several addresses that gives it, unless somebody else has just done so.
 
-    Bytes that came before are kept as ``<path>.partial``, also from one program to the next if there is a digest, and
-    only the rest is asked for. The file has its name when all of it is there, and verified.
+    With a digest, bytes that came before are kept as ``<path>.partial``, also from one program to the next, and only
+    the rest is asked for, of whichever address. The file has its name when all of it is there, and verified.
 
     Parameters
     ----------
@@ -46,8 +47,8 @@ def fetch(path: str, addresses: Sequence[str], sha256: str | None = None) -> str
 
     Returns
     -------
-    str
-        Its digest.
+    bool
+        Whether it was fetched, and is verified; False if it is there.
 
     Raises
     ------
@@ -56,35 +57,39 @@ def fetch(path: str, addresses: Sequence[str], sha256: str | None = None) -> str
     OSError
         If there is no room for it.
     """
-    partial = _Partial(path, sha256)
+    partial = _Partial(path, None if sha256 is None else sha256.lower())
     try:
-        return _fetched(partial, [_Address(address) for address in addresses], sha256)
+        if os.path.exists(path):
+            return False
+        _Fetch(partial, addresses).run()
+        return True
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise _without_room(error, partial) from None
+            raise partial.without_room() from None
         raise
     finally:
         partial.leave()
 
 
-def check_digest(path: str, sha256: str | None, aside: bool = True) -> str:
-    """Return the digest of a file that somebody put there, unless another one is wanted.
+def check_digest(path: str, sha256: str | None, aside: bool = True) -> None:
+    """Raise an error unless a file that somebody put there has a digest.
 
     Raises
     ------
     ChecksumError
-        If it is another one. If it is to be put `aside`, its name is ``<path>.rejected`` then.
+        If it has another one. If it is to be put `aside`, its name is ``<path>.rejected`` then.
     """
+    if sha256 is None:
+        return
     digest = digest_of(path)
-    if sha256 is not None and digest != sha256.lower():
+    if digest != sha256.lower():
         with open(path, "rb") as file:
             start = file.read(_SHOWN)
-        told = _unlike(sha256, digest, os.path.getsize(path), start)
+        told = f"{path}: {_unlike(sha256, digest, os.path.getsize(path), start)}"
         if not aside:
-            raise ChecksumError(f"{path}: {told}")
+            raise ChecksumError(told)
         os.replace(path, path + REJECTED)
-        raise ChecksumError(f"{path}: {told}; it is kept as {path + REJECTED}, and not used")
-    return digest
+        raise ChecksumError(f"{told}; it is kept as {path + REJECTED}, and not used")
 
 
 def digest_of(path: str) -> str:
@@ -107,92 +112,95 @@ class _Address:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.tries = 0  # without a byte
+        self.asked = False
+        self.tries = 0  # without any progress
         self.ready = 0.0  # when to ask again
+        self.mismatched = False  # with bytes from elsewhere
         self.told: list[str] = []
 
-    def failed(self, problem: Passing, progressed: bool) -> None:
-        """Note that it gave not all, and when to ask again."""
+    def failed(self, problem: TransientError, progressed: bool) -> bool:
+        """Note that it gave not all, and when to ask again; return whether to."""
         self.tries = 1 if progressed else self.tries + 1
         self.told.append(str(problem))
-        wait = WAIT * 2 ** (self.tries - 1) if problem.wait is None else problem.wait
-        self.ready = time.monotonic() + (0 if progressed else wait)
+        wait = WAIT * 2 ** (self.tries - 1) if problem.wait is None else max(WAIT, problem.wait)
+        self.ready = time.monotonic() + wait
+        return self.tries < TRIES
 
     def __str__(self) -> str:
         kinds = list(dict.fromkeys(self.told)) or ["not asked any more"]
         times = f" ({len(self.told)} times)" if len(self.told) > 1 else ""
-        return f"{self.address}: {'; '.join(kinds)}{times}"
+        return f"{without_password(self.address)}: {'; '.join(kinds)}{times}"
 
 
-def _fetched(partial: _Partial, addresses: list[_Address], sha256: str | None) -> str:
-    """Get a file, or raise a FetchError that says how it went everywhere."""
-    offline = is_offline()
-    if offline:
-        for one in addresses:
-            if is_remote(one.address):
-                one.told.append("not asked, since BATCHUP_OFFLINE=1")
-    left = [one for one in addresses if not (offline and is_remote(one.address))]
-    deadline = time.monotonic() + PATIENCE
-    while left:
-        pause = max(0.0, min(one.ready for one in left) - time.monotonic())
-        if time.monotonic() + pause > deadline:
-            break
-        time.sleep(pause)
-        one = next((one for one in left if one.ready <= time.monotonic()), left[0])
-        partial.came = 0
+class _Fetch:
+    """The way of a file from the first of several addresses that gives it.
+
+    Parameters
+    ----------
+    partial : _Partial
+        What has come of it.
+    addresses : sequence of str
+        Where it may lie.
+    """
+
+    def __init__(self, partial: _Partial, addresses: Sequence[str]) -> None:
+        self._partial = partial
+        self._all = [_Address(address) for address in addresses]
+        self._left = list(self._all)
+        if is_offline():
+            for one in self._all:
+                if is_remote(one.address):
+                    one.told.append("not asked, since BATCHUP_OFFLINE=1")
+                    self._left.remove(one)
+        self._deadline = 0.0
+
+    def run(self) -> None:
+        """Ask one address after the other, again if need be, until the file is there."""
+        self._deadline = time.monotonic() + PATIENCE
+        while self._left:
+            pause = max(0.0, min(one.ready for one in self._left) - time.monotonic())
+            if time.monotonic() + pause > self._deadline:
+                break
+            time.sleep(pause)
+            ready = [one for one in self._left if one.ready <= time.monotonic()] or self._left
+            one = min(ready, key=lambda one: one.tries)  # those that have not been asked come first, in order
+            if self._ask(one):
+                self._partial.take()
+                return
+            logger.info("%s", one)
+        raise FetchError("\n".join(map(str, self._all)) or "there is no address to fetch it from")
+
+    def _ask(self, one: _Address) -> bool:
+        """Ask an address for what is missing; return whether the file is there, all of it, and right."""
+        partial, furthest = self._partial, self._partial.furthest
         try:
-            _receive(one.address, partial, deadline - time.monotonic())
+            partial.receive(one.address, self._share(one))
             if partial.is_right():
-                return partial.take()
-            if partial.came < partial.size:
-                partial.restart()  # what was there before may be of something else
-            else:
-                raise Refused(partial.reject())
-        except Refused as problem:
+                return True
+            if partial.came == partial.size or one.mismatched:
+                raise PermanentError(partial.reject())
+            one.mismatched = True
+            partial.restart()  # what was there before may be of something else
+        except PermanentError as problem:
             one.told.append(str(problem))
-            left.remove(one)
-        except Passing as problem:
-            if sha256 is not None and partial.is_right():
-                return partial.take()  # whatever the server says its length is
-            one.failed(problem, partial.came >= SLOW_BYTES)
-            if one.tries >= TRIES:
-                left.remove(one)
-        if partial.came >= SLOW_BYTES:
-            deadline = time.monotonic() + PATIENCE
-        logger.info("%s", one)
-    raise FetchError("\n".join(str(one) for one in addresses) or "there is no address to fetch it from")
+            self._left.remove(one)
+        except TransientError as problem:
+            if partial.verifies and partial.is_right():
+                return True  # whatever the server says its length is
+            progressed = partial.furthest >= furthest + SLOW_BYTES
+            if not one.failed(problem, progressed):
+                self._left.remove(one)
+            if progressed:
+                self._deadline = time.monotonic() + PATIENCE
+        return False
 
-
-def _receive(address: str, partial: _Partial, patience: float) -> None:
-    """Get what is left of a file from an address."""
-    validator = partial.validator_for(address)
-    transfer = transfer_of(address, partial.size, validator, patience)
-    with contextlib.closing(transfer):
-        try:
-            head = transfer.head()
-        except Refused as problem:
-            if problem.status != 416 or not partial.size:
-                raise
-            if not partial.is_right():  # more is here than there
-                partial.restart()
-                raise Passing("it has less than what was here") from None
-            return
-        partial.begin(address, head)
-        with _bar(partial) as bar:
-            for piece in transfer:
-                partial.write(piece)
-                bar.update(len(piece))
-            bar.leave = partial.total in (None, partial.size)
-        if not bar.leave:
-            raise Passing("the connection ended before the file did")
-
-
-def _bar(partial: _Partial) -> Any:
-    from tqdm.auto import tqdm
-
-    bar: Any = tqdm(desc=os.path.basename(partial.path), total=partial.total, leave=False, **BYTES)
-    bar.update(partial.size)
-    return bar
+    def _share(self, one: _Address) -> float:
+        """Return how many seconds an address has to begin: at first, no more than leaves some to the others."""
+        left = self._deadline - time.monotonic()
+        waiting = sum(not other.asked for other in self._left)
+        share = left if one.asked else min(left, max(SHARE, left / waiting))
+        one.asked = True
+        return share
 
 
 class _Partial:
@@ -207,23 +215,28 @@ class _Partial:
 
     Attributes
     ----------
-    size, came : int
-        How many bytes are here, and how many of them came last, from one address.
-    total : int or None
-        How many there will be, as far as that is known.
+    size, came, furthest : int
+        How many bytes are here, how many of them came last, from one address, and how many have ever been here.
+    verifies : bool
+        Whether it is known what it must be.
     """
 
     def __init__(self, path: str, sha256: str | None) -> None:
         self.path = path
-        self.came = 0
-        self.total: int | None = None
-        self._wanted = None if sha256 is None else sha256.lower()
+        self.verifies = sha256 is not None
+        self.size = self.came = self.furthest = 0
+        self._wanted = sha256
         self._name = path + PARTIAL
-        self._file = self._opened()
+        self._total: int | None = None  # bytes that there will be, as far as that is known
         self._validated: tuple[str, str] | None = None  # the address that the bytes are of, and their version
-        self._kind = ""
+        self._content_type = ""
         self._start = b""
-        self.restart(keep=self._wanted is not None)
+        self._file = self._opened()
+        self._hash = hashlib.sha256()
+        if self.verifies:
+            self._resume()
+        else:
+            self.restart()
 
     def _opened(self) -> BinaryIO:
         def waiting() -> None:
@@ -231,95 +244,149 @@ class _Partial:
 
         return opened_alone(self._name, anew=True, waiting=waiting)
 
-    def restart(self, keep: bool = False) -> None:
-        """Begin anew, or from what is there."""
+    def _resume(self) -> None:
+        """Begin with what a program has left."""
+        while piece := self._file.read(2**20):
+            self._add(piece)
+        self.furthest = self.size
+
+    def restart(self) -> None:
+        """Begin anew."""
+        self._file.seek(0)
+        self._file.truncate()
         self.size = 0
         self._hash = hashlib.sha256()
-        self._file.seek(0)
-        if not keep:
-            self._file.truncate()
-        while piece := self._file.read(2**20):
-            self._hash.update(piece)
-            self.size += len(piece)
 
-    def validator_for(self, address: str) -> str | None:
+    def receive(self, address: str, patience: float) -> None:
+        """Get what is missing from an address.
+
+        Raises
+        ------
+        PermanentError, TransientError
+            If it does not give all of it.
+        """
+        self.came = 0
+        validator = self._validator_for(address)
+        with contextlib.closing(transfer_of(address, self.size, validator, patience)) as transfer:
+            try:
+                head = transfer.head()
+            except PermanentError as problem:
+                if problem.status != 416 or not self.size:
+                    raise
+                if self.is_right():
+                    return
+                self.restart()
+                raise TransientError("it has less than what was here") from None
+            self._begin(address, head)
+            with self._bar() as bar:
+                for piece in transfer:
+                    Whole(self._file).write(piece)
+                    self._add(piece)
+                    self.came += len(piece)
+                    self.furthest = max(self.furthest, self.size)
+                    bar.update(len(piece))
+                bar.leave = self._total in (None, self.size)
+        if self._total is not None and self.size < self._total:
+            raise TransientError("the connection ended before the file did")
+
+    def _bar(self) -> Any:
+        from tqdm.auto import tqdm
+
+        return tqdm(
+            desc=os.path.basename(self.path),
+            initial=self.size,
+            total=self._total,
+            leave=False,
+            delay=0.5,
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+        )
+
+    def _validator_for(self, address: str) -> str | None:
         """Return the version of the file of which the bytes are that are here, where that matters.
 
         Without a digest, bytes of two versions would be mixed without anybody seeing it.
         """
-        if self._wanted is not None or not self.size:
+        if self.verifies or not self.size:
             return None
         if self._validated is None or self._validated[0] != address:
             self.restart()
             return None
         return self._validated[1]
 
-    def begin(self, address: str, head: Head) -> None:
+    def _begin(self, address: str, head: Head) -> None:
         """Take note of what will come."""
         if head.start not in (0, self.size):
-            raise Refused(f"gave the bytes from {head.start} on, and not those from {self.size} on")
+            raise PermanentError(f"gave the bytes from {head.start} on, and not those from {self.size} on")
         if head.start < self.size:
             self.restart()
-        self.total = head.total
-        self._kind = head.kind
+        self._total = head.total
+        self._content_type = head.content_type
         self._validated = None if head.validator is None else (address, head.validator)
-        if self.total is not None and self.total - self.size > self.free():
+        if self._total is not None and self._total - self.size > self._free():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
-    def write(self, piece: bytes) -> None:
-        """Take what comes next."""
+    def _add(self, piece: bytes) -> None:
         if not self.size:
             self._start = piece[:_SHOWN]
-        Whole(self._file).write(piece)
         self._hash.update(piece)
         self.size += len(piece)
-        self.came += len(piece)
-
-    def free(self) -> int:
-        """Return how many bytes there is room for."""
-        return shutil.disk_usage(os.path.dirname(self._name)).free
 
     def is_right(self) -> bool:
         """Return whether it is what is wanted."""
-        return self._wanted is None or self._hash.hexdigest() == self._wanted
+        return self._wanted in (None, self._hash.hexdigest())
 
-    def take(self) -> str:
-        """Give it its name, for good; return its digest."""
+    def take(self) -> None:
+        """Give it its name, for good."""
         os.fsync(self._file.fileno())
         rename(self._name, self.path)
-        return self._hash.hexdigest()
 
     def reject(self) -> str:
         """Keep it aside, and begin anew; return what is wrong with it."""
-        told = _unlike(str(self._wanted), self._hash.hexdigest(), self.size, self._start, self._kind)
+        told = _unlike(str(self._wanted), self._hash.hexdigest(), self.size, self._start, self._content_type)
         rename(self._name, self.path + REJECTED)
         leave(self._file)
         self._file = self._opened()
         self.restart()
         return f"{told}; it is kept as {self.path + REJECTED}, and not used"
 
+    def without_room(self) -> OSError:
+        """Return what to tell where there is no room for it; what may have no end makes room."""
+        if self._total is None:
+            self.restart()
+            wanted = "nobody said how large it is"
+        else:
+            wanted = f"{self._total - self.size:,} bytes are still to come"
+        told = f"no room for {os.path.basename(self.path)}: {wanted}, and there is room for {self._free():,}"
+        return OSError(errno.ENOSPC, f"{told}; set BATCHUP_HOME to a folder of another disk, or make room", self.path)
+
+    def _free(self) -> int:
+        return shutil.disk_usage(os.path.dirname(self._name)).free
+
     def leave(self) -> None:
         """Let others have it; what would be of no use to them is removed."""
-        if self._wanted is None or not self.size:
+        if not self.verifies or not self.size or os.path.exists(self.path):
             remove(self._file, self._name)
         leave(self._file)
 
 
-def _unlike(wanted: str, came: str, size: int, start: bytes, kind: str = "") -> str:
+def _unlike(wanted: str, came: str, size: int, start: bytes, content_type: str = "") -> str:
     """Return how to tell that a file is not what is wanted."""
-    page = ", which is a web page" if start.lstrip()[:1] == b"<" or kind == "text/html" else ""
+    page = ", which is a web page" if start.lstrip()[:1] == b"<" or content_type == "text/html" else ""
     return (
         f"what came is not what is wanted: sha256 {came} instead of {wanted}, {size:,} bytes"
-        f"{' of ' + kind if kind else ''} that begin with {start!r}{page}"
+        f"{' of ' + content_type if content_type else ''} that begin with {start!r}{page}"
     )
 
 
-def _without_room(error: OSError, partial: _Partial) -> OSError:
-    """Return what to tell where there is no room for a file."""
-    if partial.total is None:
-        wanted = "nobody said how large it is"
-        partial.restart()  # what was written of it, and may have no end, is in the way of others
-    else:
-        wanted = f"{partial.total - partial.size:,} bytes are still to come"
-    told = f"no room for {os.path.basename(partial.path)}: {wanted}, and there is room for {partial.free():,}"
-    return OSError(errno.ENOSPC, f"{told}; set BATCHUP_HOME to a folder of another disk, or make room", partial.path)
+def without_password(address: str) -> str:
+    """Return an address as it may be shown.
+
+    >>> without_password("https://me:secret@mirror.org:81/a"), without_password("/a@b")
+    ('https://mirror.org:81/a', '/a@b')
+    """
+    if not is_remote(address):
+        return address
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

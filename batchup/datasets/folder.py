@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._npy_rows import NpyRows
+from batchup.datasets.manifest import remedy
 from batchup.errors import FileFormatError
-from batchup.pipeline.formats import read_npy
-from batchup.pipeline.formats.npy_rows import NpyRows
 
 
 class NewFolder:
@@ -30,8 +30,13 @@ class NewFolder:
         os.mkdir(path)
 
     @contextlib.contextmanager
-    def rows(self, name: str, count: int | None = None) -> Iterator[Rows]:
-        """Have an array open, until the block ends; a bar tells how many of its rows are there, of so many."""
+    def rows(
+        self, name: str, shape: tuple[int, ...], dtype: Any, count: int | None = None
+    ) -> Iterator[Callable[[NDArray[Any]], None]]:
+        """Have an array open, until the block ends, and a function that writes rows of a shape and a type.
+
+        A bar tells how many of its rows are there, of so many.
+        """
         from tqdm.auto import tqdm
 
         title = f"{os.path.basename(self.path)}: {name}"
@@ -40,13 +45,18 @@ class NewFolder:
             tqdm(desc=title, total=count, leave=False, delay=0.5, unit_scale=True) as bar,
         ):
             rows = NpyRows(file, f" of {name}")
-            yield Rows(rows, bar)
+            rows.extend(np.empty((0, *shape), dtype))
+
+            def extend(values: NDArray[Any]) -> None:
+                rows.extend(values)
+                bar.update(len(values))
+
+            yield extend
             rows.finish()
 
     def array(self, name: str, values: Any) -> None:
         """Write an array that is in memory."""
-        with self.rows(name) as rows:
-            rows.extend(np.asarray(values))
+        np.save(self._named(f"{name}.npy"), values, allow_pickle=False)
 
     def text(self, name: str, values: list[str]) -> None:
         """Write a list of names."""
@@ -55,27 +65,6 @@ class NewFolder:
 
     def _named(self, name: str) -> str:
         return os.path.join(self.path, name)
-
-
-class Rows:
-    """The rows of an array that is being written.
-
-    Parameters
-    ----------
-    rows : NpyRows
-        Where they go.
-    bar
-        What is told how many there are.
-    """
-
-    def __init__(self, rows: NpyRows, bar: Any) -> None:
-        self._rows = rows
-        self._bar = bar
-
-    def extend(self, values: NDArray[Any]) -> None:
-        """Write some more; none of them tell what a row is."""
-        self._rows.extend(values)
-        self._bar.update(len(values))
 
 
 class Folder:
@@ -99,10 +88,9 @@ class Folder:
             If its file is not there, or damaged.
         """
         path = os.path.join(self.path, f"{name}.npy")
-        try:
-            return read_npy(path).view(np.ndarray)
-        except FileNotFoundError:
-            raise FileFormatError(f"{path} is missing: remove {self.path}, and it will be made again") from None
+        with self._told(path):
+            mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped.view(np.ndarray)
 
     def text(self, name: str) -> list[str]:
         """Return a list of names.
@@ -113,10 +101,14 @@ class Folder:
             If its file is not there, or damaged.
         """
         path = os.path.join(self.path, f"{name}.json")
+        with self._told(path), open(path, encoding="utf-8") as file:
+            return [str(value) for value in json.load(file)]
+
+    @contextlib.contextmanager
+    def _told(self, path: str) -> Iterator[None]:
+        """Say what to do about a file that is not as it was written."""
         try:
-            with open(path, encoding="utf-8") as file:
-                return [str(value) for value in json.load(file)]
-        except (FileNotFoundError, ValueError) as error:
-            raise FileFormatError(
-                f"{path} is missing or damaged: remove {self.path}, and it will be made again"
-            ) from error
+            yield
+        except (FileNotFoundError, ValueError, EOFError) as error:
+            what = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+            raise FileFormatError(f"{path} is {what}: {remedy(self.path)}") from None

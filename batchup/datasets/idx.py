@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from batchup._compression import DENSEST
 from batchup.datasets.archives import Bounded
 from batchup.datasets.dataset import DownloadSourceFile
 from batchup.datasets.folder import NewFolder
@@ -26,7 +27,6 @@ NAMES = (
 )
 SIDE = 28  # pixels
 _UINT8 = 8
-_DENSEST = 1100  # bytes that a compressed one may stand for; deflate reaches 1032
 _AT_ONCE = 4096  # images
 
 
@@ -52,11 +52,10 @@ def _convert_images(path: str, folder: NewFolder, name: str) -> int:
         count, *shape = _header(file, 3)
         if shape != [SIDE, SIDE]:
             raise FileFormatError(f"{path} has images of {shape[0]} x {shape[1]} pixels, not of {SIDE} x {SIDE}")
-        with folder.rows(name, count) as rows:
-            rows.extend(np.empty((0, 1, SIDE, SIDE), np.uint8))
+        with folder.rows(name, (1, SIDE, SIDE), np.uint8, count) as extend:
             for start in range(0, count, _AT_ONCE):
                 data = file.exactly(min(_AT_ONCE, count - start) * SIDE * SIDE)
-                rows.extend(np.frombuffer(data, np.uint8).reshape(-1, 1, SIDE, SIDE))
+                extend(np.frombuffer(data, np.uint8).reshape(-1, 1, SIDE, SIDE))
         file.end()
     return count
 
@@ -83,4 +82,4 @@ def _header(file: Bounded, dimensions: int) -> list[int]:
 
 
 def _most(path: str) -> int:
-    return _DENSEST * (os.path.getsize(path) + 1)
+    return DENSEST * (os.path.getsize(path) + 1)

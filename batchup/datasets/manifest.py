@@ -34,11 +34,18 @@ def write_manifest(target: str, sources: Sequence[dict[str, Any]]) -> None:
     _sync(os.path.dirname(path))
 
 
+def remedy(target: str) -> str:
+    """Return what to do about a data set that is damaged."""
+    return f"remove {target}, and it will be made again"
+
+
 def read_manifest(target: str) -> dict[str, Any]:
     """Return the manifest of a data set.
 
     Raises
     ------
+    FileNotFoundError
+        If there is none.
     FileFormatError
         If it is damaged, or of a later version.
     """
@@ -46,11 +53,12 @@ def read_manifest(target: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             made = json.load(file)
-        files = {str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in made["files"].items()}
+        version = int(made["version"])
+        made["files"] = {str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in made["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(f"{path} is damaged ({error!r}): remove {target}, and it will be made again") from None
-    if made.get("version") != VERSION or not files:
-        raise FileFormatError(f"{path} is of version {made.get('version')}, and {VERSION} is wanted")
+        raise FileFormatError(f"{path} is damaged ({error!r}): {remedy(target)}") from None
+    if version != VERSION:
+        raise FileFormatError(f"{path} is of version {version}, and {VERSION} is wanted: {remedy(target)}")
     return dict(made)
 
 
@@ -65,15 +73,15 @@ def verify(target: str) -> int:
         If a file of it lacks, or is not what was written.
     """
     total = 0
-    for name, told in read_manifest(target)["files"].items():
+    for name, (size, digest) in read_manifest(target)["files"].items():
         path = os.path.join(target, name) if os.path.isdir(target) else target
         if not os.path.isfile(path):
-            raise FileFormatError(f"{path} is missing: remove {target}, and it will be made again")
-        size = os.path.getsize(path)
-        if size != told["bytes"]:
-            raise FileFormatError(f"{path} has {size:,} bytes, {told['bytes']:,} were written: remove {target}")
-        if digest_of(path) != told["sha256"]:
-            raise ChecksumError(f"{path} is not what was written: remove {target}, and it will be made again")
+            raise FileFormatError(f"{path} is missing: {remedy(target)}")
+        there = os.path.getsize(path)
+        if there != size:
+            raise FileFormatError(f"{path} has {there:,} bytes, {size:,} were written: {remedy(target)}")
+        if digest_of(path) != digest:
+            raise ChecksumError(f"{path} is not what was written: {remedy(target)}")
         total += size
     return total
 

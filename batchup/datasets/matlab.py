@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._compression import DENSEST
 from batchup.errors import FileFormatError
 
 _HEADER = 128
@@ -25,7 +26,6 @@ _INT8, _INT32, _UINT32 = 1, 5, 6
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 _COMPLEX = 0x800
-_DENSEST = 1100  # bytes that a compressed one may stand for; deflate reaches 1032
 _MOST_NAMED = 64  # letters of a name, as MATLAB has it
 _PIECE = 2**18  # bytes that are read at a time
 
@@ -78,7 +78,7 @@ def matrices(path: str) -> Iterator[Matrix]:
                 raise FileFormatError(f"{path} is cut short: an element of {length:,} bytes begins at byte {start}")
             after = file.tell() + length
             if kind == _COMPRESSED:
-                elements = _Elements(_Deflated(file, length, path), order, path, _DENSEST * (length + 1))
+                elements = _Elements(_Inflated(file, length, path), order, path, DENSEST * (length + 1))
                 kind, length = elements.tag()
             else:
                 elements = _Elements(file, order, path, length)
@@ -154,7 +154,7 @@ class _Elements:
         return numbers
 
 
-class _Deflated:
+class _Inflated:
     """Reads the bytes that a part of a file stands for, which is compressed with zlib."""
 
     def __init__(self, file: Any, length: int, path: str) -> None:

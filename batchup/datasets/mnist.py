@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchup.datasets import idx
 from batchup.datasets.dataset import fetch_and_convert_dataset
-from batchup.datasets.parts import PlainParts
+from batchup.datasets.splits import ImageDataset
 
 __all__ = ["MNIST", "delete_cache", "fetch_mnist"]
 
@@ -29,29 +29,11 @@ def fetch_mnist(source_paths: list[str], target_path: str) -> str:
     return idx.convert(source_paths, target_path)
 
 
-def delete_cache() -> None:
-    """Remove MNIST from this machine."""
-    fetch_mnist.delete_cache()
+delete_cache = fetch_mnist.delete_cache
 
 
-class MNIST(PlainParts):
-    """The handwritten digits of MNIST; see `Parts` for its attributes. Images are (1, 28, 28).
+class MNIST(ImageDataset):
+    """The handwritten digits of MNIST; images are (1, 28, 28). See `ImageDataset`."""
 
-    Parameters
-    ----------
-    n_val : int or None, default 10000
-        How many of the samples to train on, the last ones, are for validation.
-    val_lower, val_upper : float, default 0 and 1
-        What the pixels 0 and 255 become.
-
-    Raises
-    ------
-    FetchError
-        If it is not on this machine and cannot be fetched; the message says what to do.
-    ValueError
-        If there are fewer than `n_val` samples.
-    """
-
-    def __init__(self, n_val: int | None = 10000, val_lower: float = 0.0, val_upper: float = 1.0) -> None:
-        super().__init__(fetch_mnist(), n_val, val_lower, val_upper)
-        self.class_names = [str(digit) for digit in range(10)]
+    _fetch = fetch_mnist
+    _class_names = tuple("0123456789")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import IO, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from batchup.errors import FileFormatError
 
 
-def load(file: IO[bytes], name: str) -> Any:
+class Readable(Protocol):
+    """What a pickle is read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def readline(self) -> bytes: ...
+
+
+def load(file: Readable, name: str) -> Any:
     """Return what a pickle holds: dicts, lists, tuples, numbers, text (as str), and arrays of numbers.
 
     Parameters

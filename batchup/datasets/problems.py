@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refused(Exception):  # noqa: N818  it is told, not shown
+class PermanentError(Exception):
     """An address will not give the file, however often it is asked.
 
     Parameters
@@ -19,7 +19,7 @@ class Refused(Exception):  # noqa: N818  it is told, not shown
         self.status = status
 
 
-class Passing(Exception):  # noqa: N818
+class TransientError(Exception):
     """An address may give the file later.
 
     Parameters

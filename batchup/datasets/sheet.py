@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup._extras import required
-from batchup._unfinished import Unfinished
 from batchup.errors import InvalidValueError
+from batchup.pipeline.formats.whole import whole_file
 
 _GAP = 4  # pixels
 _SMALLEST = 48  # pixels of an image on the sheet
@@ -47,7 +46,6 @@ def write_sheet(data: Any, path: str, part: str = "train", per_class: int = 10, 
     MissingExtraError
         If Pillow is not installed.
     """
-    required("PIL.Image", "image", "a contact sheet")
     X, y = getattr(data, f"{part}_X", None), getattr(data, f"{part}_y", None)
     if X is None or y is None:
         X, y = data.X, data.y
@@ -59,19 +57,15 @@ def write_sheet(data: Any, path: str, part: str = "train", per_class: int = 10, 
         places = np.flatnonzero(y == number)
         rows.append((name, X[np.sort(rng.permutation(places)[:per_class])]))
     sheet = _drawn(rows, per_class, X.shape[1:])
-    unfinished = Unfinished(os.path.realpath(path))
-    try:
-        with unfinished.plain() as file:
-            sheet.save(file, "PNG")
-        unfinished.take()
-    finally:
-        unfinished.discard()
+    with whole_file(path) as file:
+        sheet.save(file, "PNG")
     return sheet.size  # type: ignore[no-any-return]
 
 
 def _drawn(rows: list[tuple[str, NDArray[Any]]], per_class: int, shape: tuple[int, ...]) -> Any:
     """Return the sheet as an image of Pillow."""
-    image, draw, fonts = (required(f"PIL.{name}", "image", "a sheet") for name in ("Image", "ImageDraw", "ImageFont"))
+    names = ("Image", "ImageDraw", "ImageFont")
+    image, draw, fonts = (required(f"PIL.{name}", "image", "a contact sheet") for name in names)
     font = fonts.load_default(_LETTER)
     times = max(1, math.ceil(_SMALLEST / shape[1]))
     height, width = shape[1] * times + _GAP, shape[2] * times + _GAP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 from batchup import config
 from batchup._files import PARTIAL
 from batchup._repr import Represented
-from batchup.datasets.fetching import REJECTED, check_digest, fetch
+from batchup.datasets.fetching import REJECTED, check_digest, fetch, without_password
 from batchup.errors import FetchError, InvalidTypeError, InvalidValueError
 
 TEMP = "temp"  # the folder, among the data sets, of files that have not been converted yet
@@ -53,7 +54,7 @@ class AbstractSourceFile(Represented, ABC):
     """
 
     def __init__(self, sha256: str | None = None) -> None:
-        if sha256 is not None and not (isinstance(sha256, str) and len(sha256) == 64 and _is_hex(sha256)):
+        if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
             raise InvalidValueError(f"sha256 must be 64 hex digits, got {sha256!r}")
         self.sha256 = sha256
 
@@ -79,15 +80,11 @@ class AbstractSourceFile(Represented, ABC):
             If it was put there by hand, and is another one.
         """
 
-    @abstractmethod
-    def is_there(self) -> bool:
-        """Return whether it need not be got any more."""
-
     def clean_up(self) -> None:
         """Remove what was only kept to be converted."""
 
 
-class _KeptSourceFile(AbstractSourceFile):
+class KeptSourceFile(AbstractSourceFile):
     """A file that is kept among batchup's own until it has been converted.
 
     Parameters
@@ -116,6 +113,7 @@ class _KeptSourceFile(AbstractSourceFile):
         return os.path.join(config.get_data_dir(), TEMP, self.folder, self.filename)
 
     def is_there(self) -> bool:
+        """Return whether it need not be got any more."""
         return os.path.exists(self.path)
 
     def clean_up(self) -> None:
@@ -129,22 +127,21 @@ class _KeptSourceFile(AbstractSourceFile):
             folder = os.path.dirname(folder)
 
     def _acquired(self, addresses: Sequence[str]) -> str:
-        if os.path.exists(self.path):
-            check_digest(self.path, self.sha256)
-            return self.path
         folder = os.path.dirname(self.path)
         while True:
+            if os.path.exists(self.path):
+                check_digest(self.path, self.sha256)
+                return self.path
             try:
                 os.makedirs(folder, exist_ok=True)
-                fetch(self.path, addresses, self.sha256)
+                if fetch(self.path, addresses, self.sha256):
+                    return self.path
             except FileNotFoundError:  # another program has removed the folder, which was empty
                 if os.path.isdir(folder):
                     raise
-            else:
-                return self.path
 
 
-class DownloadSourceFile(_KeptSourceFile):
+class DownloadSourceFile(KeptSourceFile):
     """A file that is fetched over a network, from the first of several addresses that gives it.
 
     What came of it is kept when a connection ends, and only the rest is asked for, here or elsewhere. A mirror
@@ -167,7 +164,7 @@ class DownloadSourceFile(_KeptSourceFile):
     Raises
     ------
     TypeError, ValueError
-        If there is neither `url` nor `base_url`, or something else cannot be used.
+        If there is not one of `url` and `base_url`, or something else cannot be used.
 
     Examples
     --------
@@ -186,8 +183,8 @@ class DownloadSourceFile(_KeptSourceFile):
         folder: str = "",
     ) -> None:
         super().__init__(filename, sha256, folder)
-        if url is None and base_url is None:
-            raise InvalidTypeError(f"{filename} needs url or base_url: where it is fetched from")
+        if (url is None) == (base_url is None):
+            raise InvalidTypeError(f"{filename} needs either url or base_url: where it is fetched from")
         self.url: str | list[str] = _each(base_url, f"/{filename}") if url is None else _each(url)
         for address in self._own_addresses():
             if urlsplit(address).scheme not in ("http", "https"):
@@ -210,16 +207,13 @@ class DownloadSourceFile(_KeptSourceFile):
     def by_hand(self) -> str:
         """Return where to put it without batchup, and where it can be had."""
         digest = "" if self.sha256 is None else f"\n    sha256 {self.sha256}"
-        return f"{self.path}\n    from {self._own_addresses()[-1]}{digest}"
-
-    def __str__(self) -> str:
-        return f"{self.filename} from {' or '.join(self.addresses())}"
+        return f"{self.path}\n    from {without_password(self._own_addresses()[-1])}{digest}"
 
     def _own_addresses(self) -> list[str]:
         return [self.url] if isinstance(self.url, str) else self.url
 
 
-class CopySourceFile(_KeptSourceFile):
+class CopySourceFile(KeptSourceFile):
     """A file that is copied from elsewhere on this machine.
 
     Parameters
@@ -264,10 +258,6 @@ class CopySourceFile(_KeptSourceFile):
             raise InvalidTypeError(f"the argument {self.arg_name} is wanted: where {self.filename} lies")
         return self._acquired([os.path.abspath(path_string(path))])
 
-    def __str__(self) -> str:
-        where = f"the path that is given as {self.arg_name}" if self.source_path is None else self.source_path
-        return f"{self.filename} from {where}"
-
 
 class ExistingSourceFile(AbstractSourceFile):
     """A file that is used where it lies on this machine.
@@ -300,12 +290,6 @@ class ExistingSourceFile(AbstractSourceFile):
         check_digest(path, self.sha256, aside=False)
         return path
 
-    def is_there(self) -> bool:
-        return os.path.isfile(path_string(self.path))
-
-    def __str__(self) -> str:
-        return f"the file {path_string(self.path)}"
-
 
 def _each(addresses: Any, name: str = "") -> str | list[str]:
     """Return an address, or several, with the name of a file behind them."""
@@ -314,7 +298,3 @@ def _each(addresses: Any, name: str = "") -> str | list[str]:
     if not isinstance(addresses, Sequence) or not addresses or not all(isinstance(one, str) for one in addresses):
         raise InvalidTypeError(f"url and base_url must be a str or some of them, got {addresses!r}")
     return [str(_each(one, name)) for one in addresses]
-
-
-def _is_hex(text: str) -> bool:
-    return all(letter in "0123456789abcdefABCDEF" for letter in text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from batchup._numbers import whole_number
 from batchup.columns import ChosenRows, ScaledArray
 from batchup.data_source import ArrayDataSource
-from batchup.datasets.archives import members
+from batchup.datasets.archives import Member, members
 from batchup.datasets.dataset import DownloadSourceFile, fetch_and_convert_dataset
 from batchup.datasets.folder import Folder, NewFolder
-from batchup.datasets.parts import Parts
+from batchup.datasets.splits import ImageSplits
 from batchup.errors import FileFormatError, InvalidValueError
 
 __all__ = ["STL", "delete_cache", "fetch_stl"]
@@ -40,46 +40,55 @@ _MOST = {**dict.fromkeys(_IMAGES, 2**33), **dict.fromkeys(_LABELS, 2**24), **dic
 @fetch_and_convert_dataset(SOURCES, "stl")
 def fetch_stl(source_paths: list[str], target_path: str) -> str:
     """Fetch STL-10 if need be, and return the folder that it lies in."""
-    folder = NewFolder(target_path)
+    folder, counts, folds = NewFolder(target_path), {}, []
     for path, file, size in members(source_paths[0], {f"{_TOP}/{name}": most for name, most in _MOST.items()}):
         name = path.removeprefix(f"{_TOP}/")
         if name in _IMAGES:
-            _convert_images(path, file, size, folder, _IMAGES[name])
+            counts[name] = _convert_images(path, file, size, folder, _IMAGES[name])
         elif name in _LABELS:
             labels = np.frombuffer(file.read(), np.uint8).astype(np.int32)
             folder.array(_LABELS[name], labels - 1)  # the files count classes from 1
+            counts[name] = len(labels)
         elif name == "class_names.txt":
             folder.text("class_names", file.read().decode("ascii").split())
         else:
-            _convert_folds(path, file, folder)
+            folds = _folds(path, file)
+    for part in ("train", "test"):
+        if counts[f"{part}_X.bin"] != counts[f"{part}_y.bin"]:
+            raise FileFormatError(f"{source_paths[0]} has not as many labels as images to {part}: {counts}")
+    _write_folds(folds, counts["train_y.bin"], folder, source_paths[0])
     return target_path
 
 
-def _convert_images(path: str, file: IO[bytes], size: int, folder: NewFolder, name: str) -> None:
+def _convert_images(path: str, file: Member, size: int, folder: NewFolder, name: str) -> int:
     if size % _BYTES:
         raise FileFormatError(f"{path} must hold whole images of {_BYTES} bytes, has {size}")
-    with folder.rows(name, size // _BYTES) as rows:
-        rows.extend(np.empty((0, *_SHAPE), np.uint8))
+    with folder.rows(name, _SHAPE, np.uint8, size // _BYTES) as extend:
         while data := file.read(_AT_ONCE * _BYTES):
-            rows.extend(np.frombuffer(data, np.uint8).reshape(-1, *_SHAPE).transpose(0, 1, 3, 2))  # by column
+            extend(np.frombuffer(data, np.uint8).reshape(-1, *_SHAPE).transpose(0, 1, 3, 2))  # by column
+    return size // _BYTES
 
 
-def _convert_folds(path: str, file: IO[bytes], folder: NewFolder) -> None:
+def _folds(path: str, file: Member) -> list[NDArray[np.int32]]:
     try:
-        folds = [np.array(line.split(), np.int32) for line in file.read().splitlines()]
+        return [np.array(line.split(), np.int32) for line in file.read().splitlines()]
     except ValueError as error:
         raise FileFormatError(f"{path} must hold numbers of images: {error}") from None
-    folder.array("tr_folds", np.concatenate([*folds, np.empty(0, np.int32)]))
+
+
+def _write_folds(folds: list[NDArray[np.int32]], count: int, folder: NewFolder, path: str) -> None:
+    values = np.concatenate([*folds, np.empty(0, np.int32)])
+    if len(values) and not 0 <= values.min() <= values.max() < count:
+        raise FileFormatError(f"{path} has folds of images up to {values.max()}, and {count} images")
+    folder.array("tr_folds", values)
     folder.array("tr_fold_lengths", np.array([len(fold) for fold in folds], np.int32))
 
 
-def delete_cache() -> None:
-    """Remove STL-10 from this machine."""
-    fetch_stl.delete_cache()
+delete_cache = fetch_stl.delete_cache
 
 
-class STL(Parts):
-    """The photographs of STL-10; see `Parts` for its attributes. Images are (3, 96, 96).
+class STL(ImageSplits):
+    """The photographs of STL-10; see `ImageSplits` for its attributes. Images are (3, 96, 96).
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from batchup.data_source import ArrayDataSource
 from batchup.datasets.dataset import DownloadSourceFile, fetch_and_convert_dataset
 from batchup.datasets.folder import Folder, NewFolder
 from batchup.datasets.matlab import Matrix, matrices
-from batchup.datasets.parts import PlainParts
+from batchup.datasets.splits import ImageDataset, with_counts
 from batchup.errors import FileFormatError
 
 __all__ = ["SVHN", "SVHNExtra", "delete_cache", "fetch_svhn_extra", "fetch_svhn_train_test"]
@@ -71,35 +71,18 @@ def _convert_images(path: str, matrix: Matrix, folder: NewFolder, part: str) -> 
     # (row, column, channel, number) in Fortran order: images lie one behind the other, each by channel and column
     if len(matrix.shape) != 4 or matrix.shape[:3] != _SHAPE[::-1] or matrix.dtype != np.uint8:
         raise FileFormatError(f"{path}: X must be uint8 (32, 32, 3, n), is {matrix.dtype} {matrix.shape}")
-    with folder.rows(f"{part}_X_u8", matrix.shape[3]) as rows:
-        rows.extend(np.empty((0, *_SHAPE), np.uint8))
+    with folder.rows(f"{part}_X_u8", _SHAPE, np.uint8, matrix.shape[3]) as extend:
         while matrix.numbers.left:
             images = matrix.numbers.read(_AT_ONCE * 3 * 32 * 32).reshape(-1, *_SHAPE)
-            rows.extend(images.transpose(0, 1, 3, 2))
+            extend(images.transpose(0, 1, 3, 2))
     return matrix.shape[3]
 
 
-class SVHN(PlainParts):
-    """The digits of SVHN; see `Parts` for its attributes. Images are (3, 32, 32), class 0 is the digit 0.
+class SVHN(ImageDataset):
+    """The digits of SVHN; images are (3, 32, 32), class 0 is the digit 0. See `ImageDataset`."""
 
-    Parameters
-    ----------
-    n_val : int or None, default 10000
-        How many of the samples to train on, the last ones, are for validation.
-    val_lower, val_upper : float, default 0 and 1
-        What the pixels 0 and 255 become.
-
-    Raises
-    ------
-    FetchError
-        If it is not on this machine and cannot be fetched; the message says what to do.
-    ValueError
-        If there are fewer than `n_val` samples.
-    """
-
-    def __init__(self, n_val: int | None = 10000, val_lower: float = 0.0, val_upper: float = 1.0) -> None:
-        super().__init__(fetch_svhn_train_test(), n_val, val_lower, val_upper)
-        self.class_names = [str(digit) for digit in range(10)]
+    _fetch = fetch_svhn_train_test
+    _class_names = tuple("0123456789")
 
 
 class SVHNExtra:
@@ -134,6 +117,11 @@ class SVHNExtra:
         self.X = ScaledArray(self.X_u8, val_lower, val_upper)
         self.class_names = [str(digit) for digit in range(10)]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many samples there are."""
+        return {"extra": len(self.y)}
+
     def data_source(self) -> ArrayDataSource:
         """Return the images (float32) and labels as a data source."""
         return ArrayDataSource([self.X, self.y])
@@ -142,4 +130,4 @@ class SVHNExtra:
         return SVHNExtra, (self.val_lower, self.val_upper)
 
     def __repr__(self) -> str:
-        return f"SVHNExtra(val_lower={self.val_lower}, val_upper={self.val_upper})  # {len(self.y)} extra"
+        return with_counts("SVHNExtra", {"val_lower": self.val_lower, "val_upper": self.val_upper}, self.counts)

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from batchup._extras import required
-from batchup.datasets.problems import Passing, Refused
+from batchup.datasets.problems import PermanentError, TransientError
 
 CONNECT = 5.0  # seconds until a server must have taken a connection
 STALL = 10.0  # seconds in which something must have come
@@ -27,7 +27,7 @@ class Head(NamedTuple):
 
     start: int  # the place in the file of the first byte
     total: int | None  # bytes of the whole file, as far as that is said
-    kind: str = ""  # as HTTP calls it: text/html
+    content_type: str = ""  # as HTTP calls it: text/html
     validator: str | None = None  # by which the server knows this version of the file again
 
 
@@ -97,7 +97,7 @@ class LocalTransfer:
         try:
             self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115  it is closed by `close`
         except OSError as error:
-            raise Refused(str(error.strerror or error)) from None
+            raise PermanentError(str(error.strerror or error)) from None
         total = os.fstat(self._file.fileno()).st_size
         start = self._start if self._start <= total else 0
         self._file.seek(start)
@@ -115,7 +115,9 @@ class LocalTransfer:
 class RemoteTransfer:
     """The bytes of a file of another machine, as pooch fetches them.
 
-    A thread fetches while who asked for them writes and hashes; it is let go if it hangs.
+    pooch, with requests, knows proxies, redirects, certificates and passwords; the rest is done here, since it neither
+    resumes nor tries other addresses. A thread fetches while who asked for them writes and hashes; it is let go if it
+    hangs.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ class RemoteTransfer:
         self._start = start
         self._validator = validator
         self._until = monotonic() + patience
-        self._line = _Line()
+        self._queue = _ByteQueue()
         self._answered = False
         self._thread = threading.Thread(target=self._fetch, name=f"batchup fetches {url}", daemon=True)
         self._thread.start()
@@ -139,13 +141,13 @@ class RemoteTransfer:
     def head(self) -> Head:
         answer = self._next(min(self._until - monotonic(), CONNECT + STALL))
         if not isinstance(answer, _Answer):
-            raise Passing("the connection ended without an answer")
+            raise TransientError("the connection ended without an answer")
         if answer.status == 206:
             first, total = _range_of(answer.headers.get("Content-Range", ""))
         elif answer.status == 200:
             first, total = 0, _length_of(answer.headers)
         else:
-            raise Refused(f"answered {answer.status} {answer.reason} instead of the file")
+            raise PermanentError(f"answered {answer.status} {answer.reason} instead of the file")
         tag = answer.headers.get("ETag", "")
         return Head(
             first,
@@ -166,15 +168,15 @@ class RemoteTransfer:
                 came, until = 0, monotonic() + SLOW
 
     def close(self) -> None:
-        self._line.close()
+        self._queue.close()
 
     def _next(self, seconds: float) -> Any:
         """Return what the thread hands over next: its answer, a piece, or None at the end."""
         try:
-            message = self._line.take(max(0.0, seconds))
+            message = self._queue.take(max(0.0, seconds))
         except TimeoutError:
             told = f"stalled: next to nothing came within {SLOW:.0f} s" if self._answered else "no answer"
-            raise Passing(told) from None
+            raise TransientError(told) from None
         if isinstance(message, Exception):
             raise message
         return message
@@ -190,13 +192,13 @@ class RemoteTransfer:
             chunk_size=_READ, timeout=(CONNECT, STALL), headers=headers, hooks={"response": self._answer}
         )
         try:
-            downloader(self._url, self, None)
-            self._line.put(None)
+            downloader(self._url, self._queue, None)
+            self._queue.put(None)
         except _Closed:
             pass
         except Exception as error:  # noqa: BLE001  whatever libraries raise over a connection
             with suppress(_Closed):
-                self._line.put(problem_of(error, self._answered))
+                self._queue.put(problem_of(error, self._answered))
 
     def _answer(self, response: Any, **_: Any) -> None:
         if response.is_redirect or response.status_code >= 400:
@@ -204,18 +206,14 @@ class RemoteTransfer:
         response.raw.headers.pop("Content-Encoding", None)  # what lies there compressed is wanted as it lies there
         response.raw.enforce_content_length = False  # which would keep back what came before a connection ended
         self._answered = True
-        self._line.put(_Answer(response.status_code, response.reason, response.headers))
-
-    def write(self, piece: bytes) -> None:
-        """Take some bytes: to pooch, this is the file."""
-        self._line.put(piece)
-
-    def flush(self) -> None:
-        """Do nothing."""
+        self._queue.put(_Answer(response.status_code, response.reason, response.headers))
 
 
-class _Line:
-    """What one thread hands to another: bytes, of which so many may wait, and other things."""
+class _ByteQueue:
+    """What one thread hands to another: bytes, of which so many may wait, and other things.
+
+    To pooch, it is the file that it writes to.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -232,6 +230,11 @@ class _Line:
             self._things.append(thing)
             self._bytes += len(thing) if isinstance(thing, bytes) else 0
             self._condition.notify()
+
+    write = put
+
+    def flush(self) -> None:
+        """Do nothing."""
 
     def take(self, seconds: float) -> Any:
         """Return all bytes that wait, or else the next thing; TimeoutError if none comes."""
@@ -263,17 +266,17 @@ class _Answer(NamedTuple):
 
 
 def problem_of(error: Exception, answered: bool) -> Exception:
-    """Return what an error of the libraries below, before an answer or after it, means: `Passing` or `Refused`."""
+    """Return what an error of the libraries below, before an answer or after it, means to whoever asks again."""
     response = getattr(error, "response", None)
     if response is not None:
         said = f"answered {response.status_code} {response.reason}"
         if response.status_code in (408, 425, 429) or response.status_code >= 500:
             wait = _seconds(response.headers.get("Retry-After", ""))
-            return Passing(said if wait is None else f"{said}, come again after {wait:.0f} s", wait)
-        return Refused(said, response.status_code)
+            return TransientError(said if wait is None else f"{said}, come again after {wait:.0f} s", wait)
+        return PermanentError(said, response.status_code)
     if isinstance(error, ValueError):  # an address that is none, say
-        return Refused(f"cannot be fetched: {error}")
-    return Passing(_root_of(error, answered))
+        return PermanentError(f"cannot be fetched: {error}")
+    return TransientError(_root_of(error, answered))
 
 
 def _root_of(error: BaseException, answered: bool) -> str:
@@ -306,7 +309,7 @@ def _range_of(text: str) -> tuple[int, int | None]:
     """Return the place and the whole length that a Content-Range tells."""
     told = re.fullmatch(r"\s*bytes\s+(\d+)-\d+/(\d+|\*)\s*", text)
     if told is None:
-        raise Refused(f"answered with a part of the file that it does not name (Content-Range: {text!r})")
+        raise PermanentError(f"answered with a part of the file that it does not name (Content-Range: {text!r})")
     return int(told[1]), None if told[2] == "*" else int(told[2])
 
 

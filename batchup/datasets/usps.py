@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from batchup._extras import required
+from batchup._hdf5 import checked_dataset
 from batchup.datasets.dataset import DownloadSourceFile, fetch_and_convert_dataset
 from batchup.datasets.folder import Folder, NewFolder
-from batchup.datasets.parts import Parts, train_and_val
+from batchup.datasets.splits import ImageSplits, train_and_val
 from batchup.errors import FileFormatError
 
 __all__ = ["USPS", "delete_cache", "fetch_usps"]
@@ -32,36 +33,32 @@ def fetch_usps(source_paths: list[str], target_path: str) -> str:
     h5py = required("h5py", "datasets", "converting USPS")
     folder = NewFolder(target_path)
     try:
-        with h5py.File(source_paths[0], "r") as file:
-            for part in ("train", "test"):
-                _convert(file, part, folder)
-    except (KeyError, OSError) as error:
-        if isinstance(error, FileFormatError) or getattr(error, "errno", None):
-            raise
-        raise FileFormatError(f"{source_paths[0]} is damaged, or another file: {error}") from error
+        file = h5py.File(source_paths[0], "r")
+    except OSError as error:
+        raise FileFormatError(f"{source_paths[0]} is damaged, or no HDF5 file: {error}") from error
+    with file:
+        for part in ("train", "test"):
+            X, y = (checked_dataset(file, f"usps/{part}_{name}", source_paths[0]) for name in "Xy")
+            _convert(X, y, part, folder)
     return target_path
 
 
-def _convert(file: Any, part: str, folder: NewFolder) -> None:
-    X, y = file[f"usps/{part}_X"], file[f"usps/{part}_y"]
-    if X.shape != (*y.shape, *_SHAPE) or X.dtype.kind != "f" or y.dtype.kind not in "iu" or X.external or X.is_virtual:
+def _convert(X: Any, y: Any, part: str, folder: NewFolder) -> None:
+    if X.shape != (*y.shape, *_SHAPE) or X.dtype.kind != "f" or y.dtype.kind not in "iu":
         raise FileFormatError(
-            f"{file.filename}: {part}_X must be images {_SHAPE} of floats, with as many integers in {part}_y; they are "
-            f"{X.dtype} {X.shape} and {y.dtype} {y.shape}"
+            f"{X.file.filename}: {part}_X must be images {_SHAPE} of floats, with as many integers in {part}_y, not "
+            f"{X.dtype} {X.shape} with {y.dtype} {y.shape}"
         )
-    with folder.rows(f"{part}_X", len(X)) as rows:
-        rows.extend(np.empty((0, *_SHAPE), np.float32))
+    with folder.rows(f"{part}_X", _SHAPE, np.float32, len(X)) as extend:
         for start in range(0, len(X), _AT_ONCE):
-            rows.extend(X[start : start + _AT_ONCE].astype(np.float32))
+            extend(X[start : start + _AT_ONCE].astype(np.float32))
     folder.array(f"{part}_y", y[:].astype(np.int32))
 
 
-def delete_cache() -> None:
-    """Remove USPS from this machine."""
-    fetch_usps.delete_cache()
+delete_cache = fetch_usps.delete_cache
 
 
-class USPS(Parts):
+class USPS(ImageSplits):
     """The digits of USPS. Images are (1, 16, 16), and float32 in the file, too.
 
     Parameters

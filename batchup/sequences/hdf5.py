@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._extras import required
+from batchup._hdf5 import checked_dataset
 from batchup._unfinished import PIECE, Unfinished
 from batchup.columns import Ragged, SequenceColumn
 from batchup.columns.files import file_status
@@ -24,7 +25,6 @@ from batchup.sequences.hdf5_file import (
     Hdf5Handle,
     attribute,
     check_hdf5_elements,
-    checked_dataset,
     mapped_values,
     numbers,
     opened,

@@ -60,28 +60,6 @@ def check_hdf5_elements(dtype: np.dtype[Any]) -> None:
         raise InvalidTypeError(f"HDF5 cannot hold elements of {dtype}: write others, or to a FileRecordWriter")
 
 
-def checked_dataset(file: Any, key: str, name: str) -> Any:
-    """Return a dataset of a file, which lies in it, and holds numbers.
-
-    Raises
-    ------
-    FileFormatError
-        If it is not there, or lies in another file, or holds Python objects.
-    """
-    h5py = required("h5py", "hdf5", "reading HDF5 files")
-    parts = key.split("/")
-    for end in range(1, len(parts) + 1):
-        link = file.get("/".join(parts[:end]), getlink=True)
-        if link is None:
-            raise FileFormatError(f"{name} has no dataset {key!r}: it is damaged, or no file of records")
-        if not isinstance(link, h5py.HardLink):
-            raise FileFormatError(f"{name}: {key!r} lies in another file, or is a link; neither is followed")
-    dataset = file[key]
-    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise FileFormatError(f"{name}: {key!r} is no dataset of this file")
-    return dataset
-
-
 def attribute(file: Any, key: str, name: str) -> Any:
     """Return a text of a fixed length or a number that a file tells of itself; None if it does not.
 

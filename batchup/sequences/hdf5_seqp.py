@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._extras import required
+from batchup._hdf5 import checked_dataset
 from batchup._unfinished import Unfinished
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidValueError
@@ -20,7 +21,6 @@ from batchup.sequences.hdf5_file import (
     Hdf5Column,
     Hdf5Handle,
     check_hdf5_elements,
-    checked_dataset,
     numbers,
     opened,
     understood,

@@ -13,15 +13,15 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._compression import DENSEST
+from batchup._npy_rows import NpyRows
 from batchup._repr import Represented
 from batchup.errors import BatchUpError, FileFormatError, InvalidTypeError, InvalidValueError, LengthError
-from batchup.pipeline.formats.npy_rows import NpyRows
 from batchup.pipeline.formats.paths import found
 from batchup.pipeline.formats.whole import whole_file
 
 _SUFFIX = ".npy"
 _PIECE = 2**20  # bytes that are copied at a time
-_DENSEST = 1100  # bytes that a byte of a compressed member may stand for; deflate reaches 1032
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all members, so that the same arrays are the same bytes
 _READ_HEADER: Any = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -176,7 +176,7 @@ def _member_header(file: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> H
         raise FileFormatError(f"{name} is compressed with method {info.compress_type}, which NumPy does not write")
     with file.open(info) as member:
         header = _header(member, name)
-    if info.file_size > _DENSEST * (info.compress_size + 1) or info.compress_size > os.path.getsize(path):
+    if info.file_size > DENSEST * (info.compress_size + 1) or info.compress_size > os.path.getsize(path):
         raise FileFormatError(f"{name} is damaged: {info.compress_size} bytes cannot stand for {info.file_size}")
     _check_size(header.size, info.file_size, name)
     return header

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from batchup._compression import BLOCK, Plain, check_compression, opened
 from batchup._repr import Represented
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.pipeline.formats.compression import BLOCK, Plain, check_compression, opened
 from batchup.pipeline.formats.paths import found
 from batchup.pipeline.formats.whole import compressed_file
 

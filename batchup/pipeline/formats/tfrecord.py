@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from batchup._compression import BLOCK, Plain, check_compression, opened, seems
 from batchup._extras import required
 from batchup._repr import Represented
 from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.pipeline.formats.compression import BLOCK, Plain, check_compression, opened, seems
 from batchup.pipeline.formats.example import ExampleParser, MalformedError, MissingFeaturesError, encoded_example
 from batchup.pipeline.formats.paths import found
 from batchup.pipeline.formats.whole import compressed_file

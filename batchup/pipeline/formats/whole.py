@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from batchup._compression import Deflated, Output, check_compression
 from batchup._unfinished import Unfinished
-from batchup.pipeline.formats.compression import Deflated, Output, check_compression
 from batchup.pipeline.formats.paths import named
 
 

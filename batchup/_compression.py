@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from batchup.errors import FileFormatError, InvalidValueError
 
 BLOCK = 2**18  # bytes that are read at a time
+DENSEST = 1100  # bytes that a compressed byte may stand for; deflate reaches 1032
 WINDOW_BITS = {"gzip": 31, "zlib": 15}  # as zlib wants to be told
 _PIECE = 2**16  # compressed bytes that are read at a time
 
