@@ -91,7 +91,9 @@ def _add_datasets(datasets: argparse.ArgumentParser) -> None:
             one.add_argument("--out", metavar="FILE.png", help="the file to write (default: NAME.png)")
             one.add_argument("--part", choices=["train", "test"], default="train", help="default train")
             one.add_argument("--per-class", type=_positive, default=10, metavar="N", help="images of each (default 10)")
-            one.add_argument("--seed", type=int, default=0, metavar="N", help="by which they are drawn (default 0)")
+            one.add_argument(
+                "--seed", type=_natural, default=0, metavar="N", help="by which they are drawn (default 0)"
+            )
 
 
 def _bank(actions: Any, name: str, text: tuple[str, str], **keywords: str) -> argparse.ArgumentParser:
@@ -280,6 +282,12 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT in pixels, like 224x224, got {text!r}")
     return int(width), int(height)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -166,7 +166,7 @@ COLUMNS = {
     "scaled, 1-D": ColumnCase(lambda x, p: ScaledArray(x.astype(np.uint8), 0, 255), np.arange(12, dtype=np.float32)),
     "chosen rows": ColumnCase(lambda x, p: ChosenRows(*scattered(x)), _CUBES),
     "chosen rows of a map": ColumnCase(lambda x, p: ChosenRows(mapped(scattered(x)[0], p), scattered(x)[1]), _FLOATS),
-    "chosen rows, strided": ColumnCase(lambda x, p: ChosenRows(np.repeat(x, 2, 0)[::2], np.arange(12)), _CUBES),
+    "chosen rows, strided": ColumnCase(lambda x, p: ChosenRows(np.repeat(x, 2, 0)[::2], np.arange(len(x))), _CUBES),
     "chosen rows, scaled": ColumnCase(
         lambda x, p: ScaledArray(ChosenRows(*scattered(x.astype(np.uint8))), 0, 255), _FLOATS
     ),

@@ -488,3 +488,113 @@ def test_no_address(tmp_path: Path) -> None:
     """Without an address there is nothing to fetch from."""
     with pytest.raises(BatchUpError, match="there is no address to fetch it from"):
         fetch(str(tmp_path / "a.bin"), [], DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("tag", "total"),
+    [('"2"', "300000"), ('W/"1"', "300000"), ('"1"', "299000"), ('"1"', "*")],
+    ids=["another tag", "a weak tag", "another length", "no length"],
+)
+def test_parts_of_another_version(server: Server, tmp_path: Path, tag: str, total: str) -> None:
+    """Without a digest, a part is taken only of the version that the first part was of, whatever If-Range became of."""
+    other = bytes(len(DATA))
+
+    def behaviour(handler: Any, data: bytes) -> bool:
+        if handler.headers["Range"] is None and len(server.requests) > 1:
+            return web.plain(200, other, Content_Length="300000")(handler, data)
+        if handler.headers["Range"] is None:
+            return web.cut(100_000)(handler, data)
+        part = {"Content_Range": f"bytes 100000-299999/{total}", "Content_Length": "200000", "ETag": tag}
+        return web.plain(206, other[100_000:], **part)(handler, data)
+
+    server.behave(behaviour, "a.bin")
+    try:
+        fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"])
+    except FetchError:
+        assert total == "*"
+    else:
+        assert (tmp_path / "a.bin").read_bytes() == other
+
+
+def test_parts_of_other_addresses(server: Server, tmp_path: Path) -> None:
+    """Without a digest, parts of two addresses are not put together, even if both give them the same tag."""
+    server.files["b.bin"] = bytes(len(DATA))
+    server.behave(web.cut(100_000), "a.bin")
+    assert fetch(str(tmp_path / "a.bin"), [server.url + "a.bin", server.url + "b.bin"])
+    assert (tmp_path / "a.bin").read_bytes() in (DATA, bytes(len(DATA)))
+
+
+def test_an_end_that_cannot_be_seen(server: Server, tmp_path: Path) -> None:
+    """Where nobody says how much is to come, a digest tells whether all did; without one it is refused."""
+    server.behave(web.plain(200, DATA), "a.bin")
+    assert fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
+    with pytest.raises(FetchError, match="does not say how large the file is, and there is no digest"):
+        fetch(str(tmp_path / "b.bin"), [server.url + "a.bin"])
+
+
+def test_a_part_that_is_cut(server: Server, tmp_path: Path) -> None:
+    """A part whose end is told, and the file's is not, is gone on with when it is cut."""
+    (tmp_path / "a.bin.partial").write_bytes(DATA[:100_000])
+    part = {"Content_Range": "bytes 100000-299999/*", "Content_Length": "200000"}
+    server.behave(web.plain(206, DATA[100_000:], most=50_000, **part), "a.bin", times=1)
+    assert fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
+    assert [request.range for request in server.requests] == ["bytes=100000-", "bytes=150000-"]
+
+
+@pytest.mark.parametrize("answer", ["page", "shorter", "416"])
+def test_what_came_is_not_given_up_for_a_bad_answer(server: Server, tmp_path: Path, answer: str) -> None:
+    """A page that wants one to log in, or a mirror with a shorter file, does not cost what came from others."""
+    (tmp_path / "a.bin.partial").write_bytes(DATA[:290_000])
+    server.files["short.bin"] = b"x" * 1000
+    if answer == "page":
+        server.behave(web.page, "short.bin")
+    elif answer == "shorter":
+        server.behave(web.whole, "short.bin")
+    assert fetch(str(tmp_path / "a.bin"), [server.url + "short.bin", server.url + "a.bin"], DIGEST)
+    assert server.requests[-1] == ("a.bin", "bytes=290000-", None)
+    if answer == "page":
+        (tmp_path / "b.bin.partial").write_bytes(DATA[:290_000])
+        with pytest.raises(FetchError, match="gave a web page, and not the rest of the file"):
+            fetch(str(tmp_path / "b.bin"), [server.url + "short.bin"], DIGEST)
+        assert (tmp_path / "b.bin.partial").stat().st_size == 290_000
+
+
+def test_a_mirror_that_lies_about_its_size(server: Server, tmp_path: Path) -> None:
+    """A file that is said to be larger than the disk is a problem of that address, and told if it is the only one."""
+    server.behave(web.plain(200, DATA, Content_Length=str(10**17)), "lies.bin")
+    server.behave(web.plain(200, DATA, Content_Length="9" * 5000), "nonsense.bin")
+    urls = [server.url + name for name in ("lies.bin", "nonsense.bin", "a.bin")]
+    assert fetch(str(tmp_path / "a.bin"), urls, DIGEST)
+    with pytest.raises(OSError, match=r"no room for b\.bin: 100,000,000,000,000,000 bytes are still to come") as caught:
+        fetch(str(tmp_path / "b.bin"), urls[:1], DIGEST)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_addresses_that_are_none(server: Server, tmp_path: Path) -> None:
+    """An address that cannot be one is told, and the next is asked."""
+    urls = ["http://[::1", "http://", "http://a b/", server.url + "a.bin"]
+    assert fetch(str(tmp_path / "a.bin"), urls, DIGEST)
+    with pytest.raises(FetchError, match=r"http://\[::1: cannot be fetched"):
+        fetch(str(tmp_path / "b.bin"), urls[:1], DIGEST)
+
+
+def test_somebody_removes_what_came(server: Server, tmp_path: Path) -> None:
+    """If the file is removed or replaced while it is fetched, nothing else gets its name."""
+
+    def removed(handler: Any, data: bytes) -> bool:
+        (tmp_path / "a.bin.partial").unlink()
+        (tmp_path / "a.bin.partial").write_bytes(b"junk")
+        return True
+
+    server.behave(removed, "a.bin")
+    with pytest.raises(BatchUpError, match="has been removed or replaced by somebody"):
+        fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
+    assert not (tmp_path / "a.bin").exists()
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A folder or a pipe in the place of a file is told, and not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FetchError) as caught:
+        fetch(str(tmp_path / "a.bin"), [str(tmp_path), str(tmp_path / "pipe")], DIGEST)
+    assert str(caught.value).count("is no file") == 2

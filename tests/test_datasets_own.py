@@ -192,18 +192,18 @@ def test_conversions_that_fail(home: Path, tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(DATA)
     fail = [True]
 
-    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "mine")
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin", sha256=DIGEST)], "mine")
     def fetch_mine(source_paths: list[str], target_path: str) -> Any:
         Path(target_path).write_bytes(b"half")
         if fail[0]:
             raise ZeroDivisionError
         return target_path
 
-    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "nothing")
+    @fetch_and_convert_dataset([CopySourceFile("b.bin", tmp_path / "a.bin")], "nothing")
     def fetch_nothing(source_paths: list[str], target_path: str) -> Any:
         return target_path
 
-    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "none")
+    @fetch_and_convert_dataset([CopySourceFile("b.bin", tmp_path / "a.bin")], "none")
     def fetch_none(source_paths: list[str], target_path: str) -> Any:
         Path(target_path).write_bytes(b"all")
 
@@ -213,6 +213,7 @@ def test_conversions_that_fail(home: Path, tmp_path: Path) -> None:
     for fetch in (fetch_nothing, fetch_none):
         with pytest.raises(FileFormatError, match=f"{fetch.__name__} did not make the file or folder target_path"):
             fetch()
+    assert left_in(home) == ["temp", "temp/a.bin"]  # what is not known to be right is not kept
     os.remove(tmp_path / "a.bin")
     fail[0] = False
     fetch_mine()
@@ -380,3 +381,74 @@ def test_errors_of_the_conversion_are_its_own(tmp_path: Path) -> None:
 def test_pickled(home: Path) -> None:
     """What a module has under its name goes through pickle as that."""
     assert pickle.loads(pickle.dumps(mnist.fetch_mnist)) is mnist.fetch_mnist
+
+
+def test_copies_are_made_anew(tmp_path: Path) -> None:
+    """A file is copied as it is now: a copy of an earlier call, or of another data set, is not taken for it."""
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    fail = [True]
+
+    @fetch_and_convert_dataset([CopySourceFile("data.csv", arg_name="csv")], "one")
+    def fetch_one(source_paths: list[str], target_path: str) -> str:
+        if fail[0]:
+            raise KeyboardInterrupt
+        return shutil.copy(source_paths[0], target_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_one(csv=tmp_path / "a")
+    fail[0] = False
+    left = Path(CopySourceFile("data.csv", "/").path)  # of a program that was killed
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_text("a")
+    assert Path(fetch_one(csv=tmp_path / "b")).read_text() == "b"
+
+
+def test_a_manifest_of_ones_own(tmp_path: Path) -> None:
+    """A conversion that makes a file of the name of ours is refused: it would be lost."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "mine")
+    def fetch_mine(source_paths: list[str], target_path: str) -> str:
+        os.mkdir(target_path)
+        Path(target_path, "manifest.json").write_text("[]")
+        return target_path
+
+    with pytest.raises(FileFormatError, match=r"manifest\.json, which is ours: call it otherwise"):
+        fetch_mine()
+
+
+def test_sources_from_a_generator(tmp_path: Path) -> None:
+    """Sources may come from anything that can be iterated; one by itself is a slip."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+    source = CopySourceFile("a.bin", tmp_path / "a.bin")
+    fetch = fetch_and_convert_dataset((one for one in [source]), "mine")(
+        lambda paths, path: shutil.copy(paths[0], path)
+    )
+    assert Path(fetch()).read_bytes() == DATA
+    with pytest.raises(TypeError, match="source_files must be source files, in a list, got CopySourceFile"):
+        fetch_and_convert_dataset(source, "mine")
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["moved", "to be made"])
+def test_on_another_disk(there: bool, home: Path, tmp_path: Path) -> None:
+    """A data set may be a link to another disk, from the beginning or later; removing it removes both."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "mine")
+    def fetch_mine(source_paths: list[str], target_path: str) -> str:
+        os.mkdir(target_path)
+        shutil.copy(source_paths[0], target_path)
+        return target_path
+
+    home.mkdir(parents=True)
+    (tmp_path / "disk").mkdir()
+    if there:
+        fetch_mine()
+        (home / "mine").rename(tmp_path / "disk" / "mine")
+    (home / "mine").symlink_to(tmp_path / "disk" / "mine")
+    assert Path(fetch_mine(), "a.bin").read_bytes() == DATA
+    assert left_in(tmp_path / "disk") == ["mine", "mine/a.bin", "mine/manifest.json"]
+    fetch_mine.delete_cache()
+    assert left_in(tmp_path / "disk") == left_in(home) == []
+    assert not (home / "mine").is_symlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pickle
@@ -95,7 +96,8 @@ def test_parts(name: str, n_val: int, laid_out: Laid) -> None:
             continue
         np.testing.assert_array_equal(came, value)
         assert came.dtype == value.dtype
-        assert not getattr(getattr(came, "flags", None), "writeable", False)
+        writable = getattr(getattr(came, "flags", None), "writeable", False)
+        assert writable == ("_y" in attribute)  # labels are in memory, and one's own
     for part in ("train", "val", "test"):
         X = getattr(ds, f"{part}_X")
         assert X.dtype == np.float32
@@ -456,3 +458,37 @@ def test_used_like_arrays(laid_out: Laid) -> None:
         ds.train_X_u8.fill(0)
     with pytest.raises(AttributeError, match="'ChosenRows' object has no attribute 'nonsense'"):
         ds.train_X_u8.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"n_val": -1}, "n_val must be an integer of at least 0"),
+        ({"n_val": "x"}, "n_val must be an integer"),
+        ({"val_lower": np.nan}, "must be finite as float32"),
+        ({"val_upper": 1e39}, "must be finite as float32"),
+        ({"val_lower": -3e38, "val_upper": 3e38}, "must be finite as float32"),
+        ({"val_upper": "1"}, "the limits of pixels must be numbers, got '1'"),
+        ({"val_lower": None}, "the limits of pixels must be numbers, got None"),
+    ],
+    ids=repr,
+)
+@every_case
+def test_wrong_arguments_cost_nothing(
+    case: Case, wrong: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arguments that cannot be right are errors before anything is fetched."""
+    monkeypatch.setenv("BATCHUP_OFFLINE", "1")
+    renamed = {"n_val_folds" if name == "n_val" and case.name == "stl" else name: wrong[name] for name in wrong}
+    if renamed.keys() <= set(inspect.signature(case.opened).parameters):
+        with pytest.raises((ValueError, TypeError), match=told.replace("n_val", next(iter(renamed)))):
+            case.opened(**renamed)
+
+
+def test_labels_and_images_that_differ(laid_out: Laid, home: Path) -> None:
+    """Files of different lengths, of two versions say, are not opened."""
+    laid_out("mnist")
+    mnist.MNIST(n_val=7)
+    np.save(home / "mnist" / "train_y.npy", np.zeros(59, np.int32))
+    with pytest.raises(FileFormatError, match=r"has 60 images and 59 train_y: remove .*mnist"):
+        mnist.MNIST(n_val=7)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,6 +66,44 @@ def test_indices(index: Any) -> None:
         np.testing.assert_array_equal(scaled, expected)
         assert type(scaled) is type(expected)
         assert scaled.dtype == np.float32
+
+
+PARTS: list[Any] = [0, slice(None), slice(1, 9, 2), [0, 1], Ellipsis, None, np.array([True, False, True]), (0, 1), True]
+
+
+@pytest.mark.parametrize("first", [*PARTS, np.True_, (), -1, [2]], ids=repr)
+def test_indices_together(first: Any) -> None:
+    """So do tuples of indices of all kinds; what is an error there is one here."""
+    chosen, plain = ChosenRows(PIXELS, ROWS), PIXELS[ROWS]
+    for rest in [*itertools.product(PARTS, repeat=1), *itertools.product(PARTS, repeat=2)]:
+        try:
+            expected = plain[(first, *rest)]
+        except IndexError:
+            with pytest.raises(IndexError):
+                chosen[(first, *rest)]
+        else:
+            np.testing.assert_array_equal(chosen[(first, *rest)], expected, err_msg=repr((first, *rest)))
+
+
+def test_rows_are_ones_own() -> None:
+    """The rows that were chosen are those of then, whatever becomes of their array."""
+    rows = np.array([0, 1, 2])
+    chosen = ChosenRows(PIXELS, rows)
+    rows[:] = 1000
+    np.testing.assert_array_equal(chosen[:], PIXELS[:3])
+    with pytest.raises(ValueError, match="read-only"):
+        chosen.rows[0] = 7
+
+
+def test_rows_of_a_dataset(tmp_path: Path) -> None:
+    """Rows of an HDF5 dataset may be chosen in any order."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = PIXELS
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        chosen, plain = ChosenRows(file["x"], ROWS), PIXELS[ROWS]
+        for index in (slice(None), [5, 2, 2], np.arange(25) % 3 == 0, 4, (slice(3, 9), 0), ([3, 1], slice(None), 2)):
+            np.testing.assert_array_equal(chosen[index], plain[index])
+        np.testing.assert_array_equal(np.asarray(ScaledArray(chosen)), by_0_2(plain, 0, 1))
 
 
 @pytest.mark.parametrize(("lower", "upper"), LIMITS)
@@ -144,7 +184,7 @@ def test_errors() -> None:
         ScaledArray([1, 2])
     with pytest.raises(InvalidTypeError, match="array must be an array"):
         ScaledArray(np.uint8(3))
-    with pytest.raises(InvalidValueError, match="lower and upper must be finite, got"):
+    with pytest.raises(InvalidValueError, match="the limits of pixels must be finite as float32, got"):
         ScaledArray(PIXELS, 0.0, np.inf)
     with pytest.raises(IndexRangeError, match="index 40 is out of range for 40 samples"):
         ChosenRows(PIXELS, [0, 40])

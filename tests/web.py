@@ -162,6 +162,7 @@ def cut(after: int) -> Callable[[Any, bytes], bool]:
 def page(handler: Any, data: bytes) -> bool:
     """Give a web page, as those do who want one to log in."""
     text = b"<!DOCTYPE html><html><body>Sign in to go on</body></html>"
+    handler.ranges = False
     handler.answer(text, Content_Type="text/html; charset=utf-8")
     return False
 
@@ -225,3 +226,19 @@ def another_part(handler: Any, data: bytes) -> bool:
     handler.end_headers()
     handler.wfile.write(data[start:])
     return False
+
+
+def plain(status: int, data: bytes, *, most: int | None = None, **headers: str) -> Callable[[Any, bytes], bool]:
+    """Answer with a status, with just these headers and bytes, and end the connection."""
+
+    def behaviour(handler: Any, _: bytes) -> bool:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(data[:most])
+        handler.close_connection = True
+        return False
+
+    return behaviour

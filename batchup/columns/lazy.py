@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -161,8 +162,7 @@ class ScaledArray(LazyArray):
         super().__init__(array)
         if array.dtype != np.uint8:
             raise InvalidTypeError(f"array must be of uint8, whose values go from 0 to 255, got {array.dtype}")
-        if not (math.isfinite(lower) and math.isfinite(upper)):
-            raise InvalidValueError(f"lower and upper must be finite, got {lower} and {upper}")
+        check_limits(lower, upper)
         self.shape = tuple(array.shape)
         self.lower = float(lower)
         self.upper = float(upper)
@@ -202,6 +202,16 @@ class ScaledArray(LazyArray):
             np.add(pixels, self._offset, out=pixels)
 
 
+def check_limits(lower: Any, upper: Any) -> None:
+    """Raise an error unless pixels can be scaled to these limits, as float32."""
+    for limit in (lower, upper):
+        if not isinstance(limit, numbers.Real):
+            raise InvalidTypeError(f"the limits of pixels must be numbers, got {limit!r}")
+    most = float(np.finfo(np.float32).max)
+    if not all(abs(value) <= most for value in (float(lower), float(upper), float(upper) - float(lower))):
+        raise InvalidValueError(f"the limits of pixels must be finite as float32, got {lower} and {upper}")
+
+
 class ChosenRows(LazyArray):
     """Some rows of an array, in an order of one's own, read when they are asked for.
 
@@ -227,7 +237,8 @@ class ChosenRows(LazyArray):
 
     def __init__(self, array: Any, rows: Any) -> None:
         super().__init__(array)
-        self.rows = checked_indices(rows, len(array))
+        self.rows = np.array(checked_indices(rows, len(array)))
+        self.rows.flags.writeable = False  # they are known to be in range
         self.shape = (len(self.rows), *array.shape[1:])
         self.dtype = np.dtype(array.dtype)
         self.takes_out = self._column.takes_out
@@ -241,12 +252,19 @@ class ChosenRows(LazyArray):
         return self._column.expect(self.rows[indices])
 
     def __getitem__(self, index: Any) -> Any:
-        first, *rest = index if isinstance(index, tuple) and index else (index,)
-        if first is None or first is Ellipsis or isinstance(first, bool) or np.ndim(first) > 1:
+        parts = index if isinstance(index, tuple) and index else (index,)
+        first, *rest = parts
+        if first is None or first is Ellipsis or np.ndim(first) > 1 or any(map(_is_odd, parts)):
             return np.asarray(self)[index]
         rows = self.rows[first]
-        if np.ndim(rows) and not isinstance(first, slice) and any(np.ndim(part) for part in rest if part is not None):
+        if not isinstance(first, slice) and any(np.ndim(part) for part in rest if part is not None):
             together = (rows, *rest)  # indices of several axes
             return np.asarray(self.array[together])
+        chosen = self._column.gather(np.ascontiguousarray(rows)) if np.ndim(rows) else self.array[rows]
         inner = (*[slice(None)] * np.ndim(rows), *rest)
-        return self.array[rows][inner] if rest else self.array[rows]
+        return chosen[inner] if rest else chosen
+
+
+def _is_odd(index: Any) -> bool:
+    """Return whether an index means what no plain index does: a truth value, or a tuple for a list."""
+    return isinstance(index, (bool, np.bool_, tuple))

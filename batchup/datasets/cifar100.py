@@ -70,6 +70,8 @@ class CIFAR100(ImageDataset):
         super().__init__(n_val, val_lower, val_upper)
         folder = Folder(fetch_cifar100.target_path)
         self.train_y_coarse: NDArray[np.int32]
-        self.train_y_coarse, self.val_y_coarse = train_and_val(n_val, folder.array("train_y_coarse"))
-        self.test_y_coarse = folder.array("test_y_coarse")
+        self.train_y_coarse, self.val_y_coarse = train_and_val(
+            n_val, folder.labels("train_y_coarse", self.train_y, self.val_y)
+        )
+        self.test_y_coarse = folder.labels("test_y_coarse", self.test_y)
         self.class_names, self.class_names_coarse = folder.text("class_names"), folder.text("class_names_coarse")

@@ -23,7 +23,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from batchup import config
@@ -57,7 +57,7 @@ _logger = logging.getLogger("batchup")
 
 
 def fetch_and_convert_dataset(
-    source_files: Sequence[AbstractSourceFile], target_filename: Any
+    source_files: Iterable[AbstractSourceFile], target_filename: Any
 ) -> Callable[[Callable[[list[str], str], Any]], FetchedDataset]:
     """Make a function that converts files into one that gets them first, and does it once.
 
@@ -67,7 +67,7 @@ def fetch_and_convert_dataset(
 
     Parameters
     ----------
-    source_files : sequence of AbstractSourceFile
+    source_files : iterable of AbstractSourceFile
         The files to get.
     target_filename : str, path-like or callable
         Name of the file or folder, among the data sets of batchup if it is not absolute; or a function that returns
@@ -83,12 +83,15 @@ def fetch_and_convert_dataset(
     TypeError
         If an argument is of the wrong kind.
     """
-    if not callable(target_filename):
-        path_string(target_filename)
-    for source in source_files:
+    if not callable(target_filename) and not os.path.basename(path_string(target_filename)):
+        raise InvalidValueError(f"target_filename must name a file or a folder, got {target_filename!r}")
+    if not isinstance(source_files, Iterable):
+        raise InvalidTypeError(f"source_files must be source files, in a list, got {source_files!r}")
+    sources = list(source_files)
+    for source in sources:
         if not isinstance(source, AbstractSourceFile):
             raise InvalidTypeError(f"source_files must be source files such as DownloadSourceFile, got {source!r}")
-    return functools.partial(FetchedDataset, list(source_files), target_filename)
+    return functools.partial(FetchedDataset, sources, target_filename)
 
 
 class FetchedDataset:
@@ -118,7 +121,8 @@ class FetchedDataset:
     @property
     def target_path(self) -> str:
         """Where it lies, or will lie."""
-        return config.get_data_path(path_string(self._target_filename))
+        path = config.get_data_path(path_string(self._target_filename))
+        return os.path.realpath(path) if os.path.islink(path) else path
 
     def is_there(self) -> bool:
         """Return whether it has been converted."""
@@ -163,7 +167,7 @@ class FetchedDataset:
         target = self.target_path
         if os.path.isdir(os.path.dirname(target)):
             with self._writing(), _alone(target):
-                delete_dataset_cache(target)
+                delete_dataset_cache(self._target_filename)  # with a link, if it is one
                 self._clean_up()
 
     def _make(self, target: str, arguments: dict[str, Any]) -> None:
@@ -177,8 +181,13 @@ class FetchedDataset:
                 return
             if os.path.exists(target):  # among others, the folder of files that have not been converted
                 raise FileFormatError(f"{target} is in the way: it is no data set of batchup's, move it elsewhere")
-            paths = self._acquired(arguments)
-            self._convert_into(target, paths)
+            try:
+                self._convert_into(target, self._acquired(arguments))
+            except BaseException:
+                for source in self.source_files:
+                    if source.sha256 is None:
+                        source.clean_up()  # what is not known to be right is not kept
+                raise
             self._clean_up()
 
     def _tidy(self) -> None:
@@ -223,7 +232,10 @@ class FetchedDataset:
                 raise FileFormatError(
                     f"{self.__name__} did not make the file or folder target_path, or did not return it"
                 )
-            write_manifest(made, sources)
+            if os.path.exists(manifest_path(made)):
+                raise FileFormatError(f"{self.__name__} made {manifest_path(made)}, which is ours: call it otherwise")
+            with self._without_room_told():
+                write_manifest(made, sources)
             if not os.path.isdir(made):
                 os.replace(manifest_path(made), manifest_path(target))
             os.rename(made, target)
@@ -255,9 +267,10 @@ class FetchedDataset:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise
             name, folder = os.path.basename(self.target_path), os.path.dirname(self.target_path)
+            left = "another user has left it: have it removed, or " if str(error.filename).endswith(LOCK) else ""
             raise FetchError(
                 f"{name} is not there, and cannot be put there: nothing can be written to {error.filename or folder} "
-                f"({error.strerror}); set BATCHUP_HOME to a folder that you may write to"
+                f"({error.strerror}); {left}set BATCHUP_HOME to a folder that you may write to"
             ) from error
 
     @contextlib.contextmanager
@@ -298,7 +311,8 @@ def delete_dataset_cache(*filenames: Any) -> None:
         If there is a folder that is no data set.
     """
     for filename in filenames:
-        path = config.get_data_path(path_string(filename))
+        link = config.get_data_path(path_string(filename))
+        path = os.path.realpath(link) if os.path.islink(link) else link
         shutil.rmtree(path + PARTIAL, ignore_errors=True)
         shutil.rmtree(path + REMOVED, ignore_errors=True)
         if os.path.isdir(path):
@@ -310,6 +324,8 @@ def delete_dataset_cache(*filenames: Any) -> None:
             for name in (path, manifest_path(path)):
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(name)
+        if path != link:
+            os.remove(link)
 
 
 @contextlib.contextmanager

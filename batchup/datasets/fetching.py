@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
-from batchup._files import PARTIAL, leave, opened_alone, remove, rename
+from batchup._files import PARTIAL, check_named, leave, opened_alone, remove, rename
 from batchup._unfinished import Whole
 from batchup.config import is_offline
-from batchup.datasets.problems import PermanentError, TransientError
+from batchup.datasets.problems import NoRoomError, PermanentError, ShorterError, TransientError
 from batchup.datasets.transfer import SLOW_BYTES, Head, is_remote, transfer_of
 from batchup.errors import ChecksumError, FetchError
 
@@ -24,6 +24,7 @@ PATIENCE = 25.0  # seconds without a byte from anywhere, after which it is given
 SHARE = 5.0  # seconds of that for an address, at least, when it is asked first
 TRIES = 3  # at an address, without any progress there
 WAIT = 0.5  # seconds before the second try, and twice as many before the third
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 REJECTED = ".rejected"  # behind the name of a file that is not what it should be
 _SHOWN = 48  # bytes of the beginning of such a file
 
@@ -64,7 +65,7 @@ def fetch(path: str, addresses: Sequence[str], sha256: str | None = None) -> boo
         _Fetch(partial, addresses).run()
         return True
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in NO_ROOM and not isinstance(error, FetchError):
             raise partial.without_room() from None
         raise
     finally:
@@ -116,6 +117,7 @@ class _Address:
         self.tries = 0  # without any progress
         self.ready = 0.0  # when to ask again
         self.mismatched = False  # with bytes from elsewhere
+        self.no_room = False
         self.told: list[str] = []
 
     def failed(self, problem: TransientError, progressed: bool) -> bool:
@@ -163,11 +165,13 @@ class _Fetch:
                 break
             time.sleep(pause)
             ready = [one for one in self._left if one.ready <= time.monotonic()] or self._left
-            one = min(ready, key=lambda one: one.tries)  # those that have not been asked come first, in order
+            one = min(ready, key=lambda one: (one.asked, one.mismatched))  # or else in order
             if self._ask(one):
                 self._partial.take()
                 return
             logger.info("%s", one)
+        if self._all and all(one.no_room for one in self._all):
+            raise self._partial.without_room()
         raise FetchError("\n".join(map(str, self._all)) or "there is no address to fetch it from")
 
     def _ask(self, one: _Address) -> bool:
@@ -181,7 +185,14 @@ class _Fetch:
                 raise PermanentError(partial.reject())
             one.mismatched = True
             partial.restart()  # what was there before may be of something else
+        except ShorterError as problem:
+            one.told.append(str(problem))
+            one.ready = time.monotonic() + WAIT
+            if one.mismatched:
+                partial.restart()
+            one.mismatched = True  # others may have more, and are asked first
         except PermanentError as problem:
+            one.no_room = isinstance(problem, NoRoomError)
             one.told.append(str(problem))
             self._left.remove(one)
         except TransientError as problem:
@@ -275,19 +286,31 @@ class _Partial:
                     raise
                 if self.is_right():
                     return
+                if self.verifies:
+                    raise ShorterError("it has less than what is here") from None
                 self.restart()
                 raise TransientError("it has less than what was here") from None
             self._begin(address, head)
             with self._bar() as bar:
                 for piece in transfer:
-                    Whole(self._file).write(piece)
-                    self._add(piece)
-                    self.came += len(piece)
-                    self.furthest = max(self.furthest, self.size)
+                    self._write(piece)
                     bar.update(len(piece))
-                bar.leave = self._total in (None, self.size)
-        if self._total is not None and self.size < self._total:
+                complete = self.size >= (head.total or head.end or 0)
+                bar.leave = complete
+        if not complete:
             raise TransientError("the connection ended before the file did")
+
+    def _write(self, piece: bytes) -> None:
+        try:
+            Whole(self._file).write(piece)
+        except OSError as error:
+            if self._total is not None or error.errno not in NO_ROOM:
+                raise
+            self.restart()  # what has no end that is known is in the way of others
+            raise NoRoomError("it does not end before the disk is full, and does not say how large it is") from None
+        self._add(piece)
+        self.came += len(piece)
+        self.furthest = max(self.furthest, self.size)
 
     def _bar(self) -> Any:
         from tqdm.auto import tqdm
@@ -316,16 +339,24 @@ class _Partial:
         return self._validated[1]
 
     def _begin(self, address: str, head: Head) -> None:
-        """Take note of what will come."""
+        """Take note of what will come, unless it does not go with what is here."""
         if head.start not in (0, self.size):
             raise PermanentError(f"gave the bytes from {head.start} on, and not those from {self.size} on")
-        if head.start < self.size:
+        if not self.verifies and not head.ends:
+            raise PermanentError("does not say how large the file is, and there is no digest to tell whether all came")
+        validated = None if head.validator is None else (address, head.validator)
+        if head.start and not self.verifies and (validated, head.total) != (self._validated, self._total):
             self.restart()
-        self._total = head.total
-        self._content_type = head.content_type
-        self._validated = None if head.validator is None else (address, head.validator)
+            raise TransientError("gave a part of another version of the file")
+        if head.start < self.size:
+            if head.content_type == "text/html" and not self.path.endswith((".html", ".htm")):
+                raise PermanentError("gave a web page, and not the rest of the file")
+            if self.verifies and head.total is not None and head.total < self.size:
+                raise ShorterError(f"it has {head.total:,} bytes, less than what is here")
+            self.restart()
+        self._total, self._validated, self._content_type = head.total, validated, head.content_type
         if self._total is not None and self._total - self.size > self._free():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+            raise NoRoomError(f"it has {self._total:,} bytes, and there is room for {self._free():,}")
 
     def _add(self, piece: bytes) -> None:
         if not self.size:
@@ -340,6 +371,7 @@ class _Partial:
     def take(self) -> None:
         """Give it its name, for good."""
         os.fsync(self._file.fileno())
+        check_named(self._file, self._name)
         rename(self._name, self.path)
 
     def reject(self) -> str:
@@ -352,11 +384,9 @@ class _Partial:
         return f"{told}; it is kept as {self.path + REJECTED}, and not used"
 
     def without_room(self) -> OSError:
-        """Return what to tell where there is no room for it; what may have no end makes room."""
-        if self._total is None:
-            self.restart()
-            wanted = "nobody said how large it is"
-        else:
+        """Return what to tell where there is no room for it."""
+        wanted = "nobody said how large it is"
+        if self._total is not None:
             wanted = f"{self._total - self.size:,} bytes are still to come"
         told = f"no room for {os.path.basename(self.path)}: {wanted}, and there is room for {self._free():,}"
         return OSError(errno.ENOSPC, f"{told}; set BATCHUP_HOME to a folder of another disk, or make room", self.path)
@@ -386,7 +416,8 @@ def without_password(address: str) -> str:
     >>> without_password("https://me:secret@mirror.org:81/a"), without_password("/a@b")
     ('https://mirror.org:81/a', '/a@b')
     """
-    if not is_remote(address):
-        return address
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if is_remote(address):
+        with contextlib.suppress(ValueError):  # an address that is none
+            parts = urlsplit(address)
+            return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return address

@@ -92,6 +92,21 @@ class Folder:
             mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return mapped.view(np.ndarray)
 
+    def labels(self, name: str, *images: Any) -> NDArray[Any]:
+        """Return an array of labels, in memory, and one's own: as many as there are images.
+
+        Raises
+        ------
+        FileFormatError
+            If its file is not there, or damaged, or there are not as many.
+        """
+        labels = np.array(self.array(name))
+        if len(labels) != sum(map(len, images)):
+            raise FileFormatError(
+                f"{self.path} has {sum(map(len, images))} images and {len(labels)} {name}: {remedy(self.path)}"
+            )
+        return labels
+
     def text(self, name: str) -> list[str]:
         """Return a list of names.
 

@@ -33,3 +33,11 @@ class TransientError(Exception):
     def __init__(self, told: str, wait: float | None = None) -> None:
         super().__init__(told)
         self.wait = wait
+
+
+class ShorterError(TransientError):
+    """An address has less than what has come already: one of the two is wrong."""
+
+
+class NoRoomError(PermanentError):
+    """There is no room for what an address would give."""

@@ -56,7 +56,7 @@ def write_sheet(data: Any, path: str, part: str = "train", per_class: int = 10, 
     for number, name in enumerate(data.class_names):
         places = np.flatnonzero(y == number)
         rows.append((name, X[np.sort(rng.permutation(places)[:per_class])]))
-    sheet = _drawn(rows, per_class, X.shape[1:])
+    sheet = _drawn(rows, max(len(images) for _, images in rows), X.shape[1:])
     with whole_file(path) as file:
         sheet.save(file, "PNG")
     return sheet.size  # type: ignore[no-any-return]

@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from batchup import config
-from batchup._files import PARTIAL
+from batchup._files import PARTIAL, leave, opened_alone, remove
 from batchup._repr import Represented
 from batchup.datasets.fetching import REJECTED, check_digest, fetch, without_password
-from batchup.errors import FetchError, InvalidTypeError, InvalidValueError
+from batchup.errors import FetchError, FileBusyError, InvalidTypeError, InvalidValueError
 
 TEMP = "temp"  # the folder, among the data sets, of files that have not been converted yet
 
@@ -101,8 +101,10 @@ class KeptSourceFile(AbstractSourceFile):
         super().__init__(sha256)
         if not isinstance(filename, str):
             raise InvalidTypeError(f"filename must be a str, got {filename!r}")
-        name = os.path.normpath(os.path.join(folder, filename))
-        if not filename or os.path.isabs(name) or name.split(os.sep)[0] in (os.pardir, os.curdir):
+        if not isinstance(folder, str):
+            raise InvalidTypeError(f"folder must be a str, got {folder!r}")
+        name = os.path.join(folder, filename)
+        if not filename or os.path.isabs(name) or "\0" in name or os.path.normpath(name) != name or name[:2] == "..":
             raise InvalidValueError(f"filename must name a file in a folder of batchup's, got {filename!r}")
         self.filename = filename
         self.folder = folder
@@ -117,9 +119,13 @@ class KeptSourceFile(AbstractSourceFile):
         return os.path.exists(self.path)
 
     def clean_up(self) -> None:
-        for path in (self.path, self.path + PARTIAL, self.path + REJECTED):
+        for path in (self.path, self.path + REJECTED):
             with suppress(FileNotFoundError):
                 os.remove(path)
+        with suppress(FileNotFoundError, FileBusyError):  # unless another program is at it
+            partial = opened_alone(self.path + PARTIAL, anew=False)
+            remove(partial, self.path + PARTIAL)
+            leave(partial)
         top, folder = config.get_data_dir(), os.path.dirname(self.path)
         while folder.startswith(top + os.sep):
             with suppress(OSError):  # others may have something there
@@ -256,6 +262,9 @@ class CopySourceFile(KeptSourceFile):
             path = arguments[self.arg_name]
         else:
             raise InvalidTypeError(f"the argument {self.arg_name} is wanted: where {self.filename} lies")
+        if self.sha256 is None:
+            with suppress(FileNotFoundError):
+                os.remove(self.path)  # a copy of something else, or of what it was before
         return self._acquired([os.path.abspath(path_string(path))])
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from batchup._numbers import whole_number
 from batchup.columns import ScaledArray
+from batchup.columns.lazy import check_limits
 from batchup.data_source import ArrayDataSource
 from batchup.datasets.dataset import FetchedDataset
 from batchup.datasets.folder import Folder
@@ -101,13 +102,21 @@ class ImageDataset(ImageSplits):
     _class_names: ClassVar[Sequence[str]] = ()
 
     def __init__(self, n_val: int | None = 10000, val_lower: float = 0.0, val_upper: float = 1.0) -> None:
+        check_n_val(n_val)
+        check_limits(val_lower, val_upper)
         folder = Folder(self._fetch())
         self.n_val = n_val
         self.train_X_u8, self.val_X_u8 = train_and_val(n_val, folder.array("train_X_u8"))
-        self.train_y, self.val_y = train_and_val(n_val, folder.array("train_y"))
-        self.test_X_u8, self.test_y = folder.array("test_X_u8"), folder.array("test_y")
+        self.train_y, self.val_y = train_and_val(n_val, folder.labels("train_y", self.train_X_u8, self.val_X_u8))
+        self.test_X_u8 = folder.array("test_X_u8")
+        self.test_y = folder.labels("test_y", self.test_X_u8)
         self.class_names = list(self._class_names)
         self._scale(val_lower, val_upper)
+
+
+def check_n_val(n_val: int | None) -> int:
+    """Return a number of validation samples; raise an error unless it is one."""
+    return 0 if n_val is None else whole_number(n_val, "n_val")
 
 
 def train_and_val(n_val: int | None, array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -118,8 +127,7 @@ def train_and_val(n_val: int | None, array: NDArray[Any]) -> tuple[NDArray[Any],
     InvalidTypeError, InvalidValueError
         If `n_val` is no number of samples, or there are not so many.
     """
-    count = 0 if n_val is None else whole_number(n_val, "n_val")
-    left = len(array) - count
+    left = len(array) - check_n_val(n_val)
     if left < 0:
         raise InvalidValueError(f"n_val must be at most {len(array)}, the number of training samples, got {n_val}")
     return array[:left], array[left:]

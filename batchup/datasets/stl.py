@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from batchup._numbers import whole_number
 from batchup.columns import ChosenRows, ScaledArray
+from batchup.columns.lazy import check_limits
 from batchup.data_source import ArrayDataSource
 from batchup.datasets.archives import Member, members
 from batchup.datasets.dataset import DownloadSourceFile, fetch_and_convert_dataset
@@ -117,12 +118,15 @@ class STL(ImageSplits):
     val_X_u8: Any
 
     def __init__(self, n_val_folds: int | None = 1, val_lower: float = 0.0, val_upper: float = 1.0) -> None:
+        count = 0 if n_val_folds is None else whole_number(n_val_folds, "n_val_folds")
+        check_limits(val_lower, val_upper)
         folder = Folder(fetch_stl())
         self.n_val_folds = n_val_folds
         ends = np.cumsum(folder.array("tr_fold_lengths"))[:-1]
         self.tr_folds: list[NDArray[np.int32]] = np.split(folder.array("tr_folds"), ends)
-        images, labels = folder.array("train_X_u8"), folder.array("train_y")
-        for_val = self._for_validation()
+        images = folder.array("train_X_u8")
+        labels = folder.labels("train_y", images)
+        for_val = self._for_validation(count)
         if len(for_val):
             for_train = np.delete(np.arange(len(labels)), for_val)
             self.train_X_u8, self.train_y = ChosenRows(images, for_train), labels[for_train]
@@ -130,7 +134,8 @@ class STL(ImageSplits):
         else:
             self.train_X_u8, self.train_y = images, labels
             self.val_X_u8, self.val_y = images[:0], labels[:0]
-        self.test_X_u8, self.test_y = folder.array("test_X_u8"), folder.array("test_y")
+        self.test_X_u8 = folder.array("test_X_u8")
+        self.test_y = folder.labels("test_y", self.test_X_u8)
         self.unl_X_u8 = folder.array("unl_X_u8")
         self.unl_X = ScaledArray(self.unl_X_u8, val_lower, val_upper)
         self.class_names = folder.text("class_names")
@@ -141,8 +146,8 @@ class STL(ImageSplits):
         """The images without labels, as a data source."""
         return ArrayDataSource([self.unl_X])
 
-    def _for_validation(self) -> NDArray[np.int32]:
-        count = 0 if self.n_val_folds is None else whole_number(self.n_val_folds, "n_val_folds")
+    def _for_validation(self, count: int) -> NDArray[np.int32]:
+        """Return the images of the last folds, each once."""
         if count > len(self.tr_folds):
             raise InvalidValueError(f"n_val_folds must be at most {len(self.tr_folds)}, got {count}")
         folds = np.concatenate([np.empty(0, np.int32), *self.tr_folds[len(self.tr_folds) - count :]])

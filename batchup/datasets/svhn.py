@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from batchup.columns import ScaledArray
+from batchup.columns.lazy import check_limits
 from batchup.data_source import ArrayDataSource
 from batchup.datasets.dataset import DownloadSourceFile, fetch_and_convert_dataset
 from batchup.datasets.folder import Folder, NewFolder
@@ -111,9 +112,11 @@ class SVHNExtra:
     """
 
     def __init__(self, val_lower: float = 0.0, val_upper: float = 1.0) -> None:
+        check_limits(val_lower, val_upper)
         folder = Folder(fetch_svhn_extra())
         self.val_lower, self.val_upper = val_lower, val_upper
-        self.X_u8, self.y = folder.array("extra_X_u8"), folder.array("extra_y")
+        self.X_u8 = folder.array("extra_X_u8")
+        self.y = folder.labels("extra_y", self.X_u8)
         self.X = ScaledArray(self.X_u8, val_lower, val_upper)
         self.class_names = [str(digit) for digit in range(10)]
 

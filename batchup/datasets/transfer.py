@@ -26,7 +26,9 @@ class Head(NamedTuple):
     """What is known of an answer before its bytes come."""
 
     start: int  # the place in the file of the first byte
+    end: int | None  # the place behind the last one, as far as that is said
     total: int | None  # bytes of the whole file, as far as that is said
+    ends: bool = True  # whether it is seen where the last byte lacks
     content_type: str = ""  # as HTTP calls it: text/html
     validator: str | None = None  # by which the server knows this version of the file again
 
@@ -91,20 +93,25 @@ class LocalTransfer:
     def __init__(self, path: str, start: int) -> None:
         self._path = os.path.expanduser(path)
         self._start = start
+        self._left = 0  # bytes to give: a file may grow meanwhile
         self._file: Any = None
 
     def head(self) -> Head:
         try:
+            if os.path.exists(self._path) and not os.path.isfile(self._path):
+                raise PermanentError("is no file")
             self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115  it is closed by `close`
         except OSError as error:
             raise PermanentError(str(error.strerror or error)) from None
-        total = os.fstat(self._file.fileno()).st_size
-        start = self._start if self._start <= total else 0
-        self._file.seek(start)
-        return Head(start, total)
+        self._left = os.fstat(self._file.fileno()).st_size
+        head = Head(self._start if self._start <= self._left else 0, self._left, self._left)
+        self._file.seek(head.start)
+        self._left -= head.start
+        return head
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self._file.read(2**20):
+        while self._left and (piece := self._file.read(min(self._left, 2**20))):
+            self._left -= len(piece)
             yield piece
 
     def close(self) -> None:
@@ -142,19 +149,17 @@ class RemoteTransfer:
         answer = self._next(min(self._until - monotonic(), CONNECT + STALL))
         if not isinstance(answer, _Answer):
             raise TransientError("the connection ended without an answer")
+        headers = answer.headers
         if answer.status == 206:
-            first, total = _range_of(answer.headers.get("Content-Range", ""))
+            start, end, total = _range_of(headers.get("Content-Range", ""))
         elif answer.status == 200:
-            first, total = 0, _length_of(answer.headers)
+            start, end, total = 0, _length_of(headers), _length_of(headers)
         else:
             raise PermanentError(f"answered {answer.status} {answer.reason} instead of the file")
-        tag = answer.headers.get("ETag", "")
-        return Head(
-            first,
-            total,
-            answer.headers.get("Content-Type", "").partition(";")[0].strip(),
-            tag if tag.startswith('"') else None,
-        )
+        ends = total is not None or (answer.status == 200 and "chunked" in headers.get("Transfer-Encoding", "").lower())
+        content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        tag = headers.get("ETag", "")
+        return Head(start, end, total, ends, content_type, tag if tag.startswith('"') else None)
 
     def __iter__(self) -> Iterator[bytes]:
         came, until = 0, min(self._until, monotonic() + SLOW)
@@ -305,14 +310,14 @@ def _seconds(retry_after: str) -> float | None:
     return float(retry_after) if retry_after.strip().isdecimal() else None
 
 
-def _range_of(text: str) -> tuple[int, int | None]:
-    """Return the place and the whole length that a Content-Range tells."""
-    told = re.fullmatch(r"\s*bytes\s+(\d+)-\d+/(\d+|\*)\s*", text)
+def _range_of(text: str) -> tuple[int, int | None, int | None]:
+    """Return the place, the end and the whole length that a Content-Range tells."""
+    told = re.fullmatch(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", text)
     if told is None:
-        raise PermanentError(f"answered with a part of the file that it does not name (Content-Range: {text!r})")
-    return int(told[1]), None if told[2] == "*" else int(told[2])
+        raise PermanentError(f"answered with a part of the file that it does not name (Content-Range: {text!r:.80})")
+    return int(told[1]), int(told[2]) + 1, None if told[3] == "*" else int(told[3])
 
 
 def _length_of(headers: Mapping[str, str]) -> int | None:
     text = headers.get("Content-Length", "").strip()
-    return int(text) if text.isdecimal() else None
+    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else None

@@ -10,7 +10,7 @@ from batchup._extras import required
 from batchup._hdf5 import checked_dataset
 from batchup.datasets.dataset import DownloadSourceFile, fetch_and_convert_dataset
 from batchup.datasets.folder import Folder, NewFolder
-from batchup.datasets.splits import ImageSplits, train_and_val
+from batchup.datasets.splits import ImageSplits, check_n_val, train_and_val
 from batchup.errors import FileFormatError
 
 __all__ = ["USPS", "delete_cache", "fetch_usps"]
@@ -84,9 +84,11 @@ class USPS(ImageSplits):
     """
 
     def __init__(self, n_val: int | None = 729) -> None:
+        check_n_val(n_val)
         folder = Folder(fetch_usps())
         self.n_val = n_val
         self.train_X, self.val_X = train_and_val(n_val, folder.array("train_X"))
-        self.train_y, self.val_y = train_and_val(n_val, folder.array("train_y"))
-        self.test_X, self.test_y = folder.array("test_X"), folder.array("test_y")
+        self.train_y, self.val_y = train_and_val(n_val, folder.labels("train_y", self.train_X, self.val_X))
+        self.test_X = folder.array("test_X")
+        self.test_y = folder.labels("test_y", self.test_X)
         self.class_names = [str(digit) for digit in range(10)]
