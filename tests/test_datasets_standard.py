@@ -412,13 +412,13 @@ def test_killed_and_interrupted(programs: Any, home: Path) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode != 0
         assert sent == signal.SIGKILL or "KeyboardInterrupt" in errors
-        assert partial.stat().st_size == (number + 1) * 3 * 2**16
+        assert partial.stat().st_size == (number + 1) * 2**17
     process = programs()
     assert process.wait(60) == 0, process.stderr.read()
     process.stdout.close()
     process.stderr.close()
     ranges = [request.range for request in programs.server.requests if "train-images" in request.path]
-    assert ranges == [None, "bytes=196608-", "bytes=393216-"]
+    assert ranges == [None, "bytes=131072-", "bytes=262144-"]
 
 
 def test_types_of_columns(laid_out: Laid) -> None:

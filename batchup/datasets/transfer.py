@@ -17,8 +17,8 @@ from batchup.datasets.problems import PermanentError, TransientError
 CONNECT = 5.0  # seconds until a server must have taken a connection
 STALL = 10.0  # seconds in which something must have come
 SLOW = 25.0  # seconds in which so many bytes must have come:
-SLOW_BYTES = 2**16
-_READ = 2**16  # bytes that are read at a time: of a connection that stalls, those of the last time are lost
+SLOW_BYTES = 2**17
+_READ = 2**17  # bytes that are read at a time: of a connection that stalls, those of the last time are lost
 _WAITING = 2**21  # bytes that may have been read, and not been taken yet
 
 
@@ -242,16 +242,14 @@ class _ByteQueue:
         """Do nothing."""
 
     def take(self, seconds: float) -> Any:
-        """Return all bytes that wait, or else the next thing; TimeoutError if none comes."""
+        """Return the next thing; TimeoutError if none comes."""
         with self._condition:
             if not self._condition.wait_for(lambda: self._things, seconds):
                 raise TimeoutError
-            pieces = []
-            while self._things and isinstance(self._things[0], bytes):
-                pieces.append(self._things.popleft())
-            self._bytes -= sum(map(len, pieces))
+            thing = self._things.popleft()
+            self._bytes -= len(thing) if isinstance(thing, bytes) else 0
             self._condition.notify()
-            return b"".join(pieces) if pieces else self._things.popleft()
+            return thing
 
     def close(self) -> None:
         """Take nothing any more, and let nobody wait."""
