@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,9 @@ def _torn(function: Any) -> Any:
 
 def in_a_fork(job: Callable[[], None], delay: float | None = None) -> int:
     """Run a job in a forked process, killed after a delay if one is given; return how it ended."""
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of frameworks that other tests have loaded, which do not like forks
+        pid = os.fork()
     if pid == 0:
         code = 1
         try:
