@@ -119,3 +119,13 @@ def test_every_example_is_tested() -> None:
     """No script escapes the tests."""
     tested = {name.removeprefix("test_") for name in globals()}
     assert {path.stem for path in EXAMPLES.glob("*.py")} - ELSEWHERE <= tested
+
+
+def test_own_dataset(tmp_path: Path) -> None:
+    """The file is converted once, all of it, and what is learned from it is some good; another run only opens it."""
+    printed = run("own_dataset", str(tmp_path), cwd=tmp_path)
+    assert printed.count("converting, once") == 1
+    assert number(r"([\d,]+) images of \(1, 8, 8\), float32, from 0\.0 to 1\.0", printed) == 1797
+    assert number(r"([\d.]+)% of 359 others", printed) > 90
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["digits"]
+    assert "converting" not in run("own_dataset", str(tmp_path), cwd=tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchup import ArrayDataSource, WorkerProcessPool, loader
-from batchup.columns import ChosenRows, ScaledArray, as_column, lazy
+from batchup.columns import ChosenRows, ScaledArray, as_column, is_mapped, lazy
 from batchup.errors import IndexRangeError, InvalidTypeError, InvalidValueError
 
 RNG = np.random.default_rng(1)
@@ -171,6 +172,9 @@ def test_batches_from_a_mapped_file(tmp_path: Path) -> None:
                 assert batch.flags.writeable
         again = pickle.loads(pickle.dumps(array))
         np.testing.assert_array_equal(again[:], expected)
+        if sys.platform == "linux":
+            assert len(pickle.dumps(array)) < 1000 + array.shape[0] * 8
+            assert is_mapped(again.array if isinstance(again.array, np.ndarray) else again.array.array)
         with WorkerProcessPool(2) as pool:
             for index, batch in loader(ds, 7, shuffle=3, pool=pool):
                 np.testing.assert_array_equal(batch, expected[index])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -15,6 +15,7 @@ from batchup._indices import Indices, checked_indices
 from batchup._repr import Represented
 from batchup.columns.abstract import Column, OwnColumn
 from batchup.columns.array_likes import as_column
+from batchup.columns.files import Region, array_in, region_of
 from batchup.errors import InvalidTypeError, InvalidValueError
 
 BLOCK = 2**17  # bytes that are scaled at a time, so that they stay in the cache nearest to the processor
@@ -23,7 +24,8 @@ BLOCK = 2**17  # bytes that are scaled at a time, so that they stay in the cache
 class LazyArray(NDArrayOperatorsMixin, Represented, OwnColumn, ABC):
     """What is indexed like an array of NumPy, and gathered from like a column; read-only.
 
-    Operators, functions of NumPy, and the methods of arrays (``mean``, ``astype``, ...) make all of it first.
+    Operators, functions of NumPy, and the methods of arrays (``mean``, ``astype``, ...) make all of it first. Over an
+    array in a mapped file, it is pickled (on Linux) as where that lies.
 
     Attributes
     ----------
@@ -121,11 +123,26 @@ class LazyArray(NDArrayOperatorsMixin, Represented, OwnColumn, ABC):
         return getattr(array, name)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_column"}
+        state = {name: value for name, value in self.__dict__.items() if name != "_column"}
+        region = region_of(self.array) if isinstance(self.array, np.ndarray) and self.array.size else None
+        if region is not None:
+            state["array"] = _Mapped(region, self.array.shape, self.array.strides, self.array.dtype)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if isinstance(self.array, _Mapped):
+            self.array = array_in(*self.array)
         self._column = as_column(self.array)
+
+
+class _Mapped(NamedTuple):
+    """What an array in a mapped file is pickled as: where it lies."""
+
+    region: Region
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 class ScaledArray(LazyArray):
