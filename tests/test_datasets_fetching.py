@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchup.datasets import fetching, transfer
-from batchup.datasets.fetching import digest_of, fetch
+from batchup.datasets import fetching, partial, transfer
+from batchup.datasets.fetching import fetch
+from batchup.datasets.partial import digest_of
 from batchup.errors import BatchUpError, FetchError, MissingExtraError
 
 from . import web
@@ -404,20 +405,20 @@ def test_the_disk_fills_up(server: Server, tmp_path: Path, monkeypatch: pytest.M
     if not said:
         server.behave(chunked, "a.bin")
 
-    class Full(fetching.Whole):
+    class Full(partial.Whole):
         def write(self, data: Any) -> int:
             if self._file.tell() + len(data) > 100_000:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(data)
 
-    real = fetching.Whole
-    monkeypatch.setattr(fetching, "Whole", Full)
+    real = partial.Whole
+    monkeypatch.setattr(partial, "Whole", Full)
     monkeypatch.setattr(transfer, "_WAITING", 2**14)
     with pytest.raises(OSError, match=r"no room for a\.bin") as caught:
         fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
     assert caught.value.errno == errno.ENOSPC
     assert left_in(tmp_path) == (["a.bin.partial"] if said else [])
-    monkeypatch.setattr(fetching, "Whole", real)
+    monkeypatch.setattr(partial, "Whole", real)
     fetch(str(tmp_path / "a.bin"), [server.url + "b.bin"], DIGEST)
     assert (tmp_path / "a.bin").read_bytes() == DATA
 
@@ -463,7 +464,7 @@ def test_interrupted(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(transfer, "_WAITING", 2**14)
     with monkeypatch.context() as patched:
-        patched.setattr(fetching._Partial, "_bar", lambda _: Bar())
+        patched.setattr(partial.PartialFile, "_bar", lambda _: Bar())
         with pytest.raises(KeyboardInterrupt):
             fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
     assert left_in(tmp_path) == ["a.bin.partial"]

@@ -28,8 +28,8 @@ from typing import Any
 
 from batchup import config
 from batchup._files import PARTIAL, leave, opened_alone, remove, sync_folder
-from batchup.datasets.fetching import digest_of
 from batchup.datasets.manifest import manifest_path, read_manifest, write_manifest
+from batchup.datasets.partial import digest_of
 from batchup.datasets.sources import (
     AbstractSourceFile,
     CopySourceFile,

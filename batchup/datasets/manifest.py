@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batchup.datasets.fetching import digest_of
+from batchup.datasets.partial import digest_of
 from batchup.errors import ChecksumError, FileFormatError
 
 NAME = "manifest.json"  # in a folder; behind the name of a file

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from batchup import config
 from batchup._files import PARTIAL, leave, opened_alone, remove
 from batchup._repr import Represented
-from batchup.datasets.fetching import REJECTED, check_digest, fetch, without_password
+from batchup.datasets.fetching import fetch, without_password
+from batchup.datasets.partial import REJECTED, check_digest
 from batchup.errors import FetchError, FileBusyError, InvalidTypeError, InvalidValueError
 
 TEMP = "temp"  # the folder, among the data sets, of files that have not been converted yet
