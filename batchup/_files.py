@@ -15,10 +15,11 @@ PARTIAL = ".partial"  # behind the name that a file will have
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system
 
 
-def opened_alone(name: str, anew: bool, waiting: Callable[[], object] | None = None) -> BinaryIO:
+def opened_alone(name: str, anew: bool, waiting: Callable[[], object] | None = None, writes: bool = True) -> BinaryIO:
     """Open a file that nobody else writes, as long as it is open; `anew` makes it if it is not there.
 
-    If somebody else has it open so, wait for them after a call of `waiting`, if that is given.
+    If somebody else has it open so, wait for them after a call of `waiting`, if that is given. If it is a mere sign for
+    others, and is not written to (`writes`), it may be one that only others may write to.
 
     Raises
     ------
@@ -27,9 +28,9 @@ def opened_alone(name: str, anew: bool, waiting: Callable[[], object] | None = N
     InvalidValueError
         If it is no file.
     """
-    flags = os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if anew else 0)
+    flags = (os.O_RDWR if writes else os.O_RDONLY) | os.O_NOFOLLOW | (os.O_CREAT if anew else 0)
     while True:
-        file = os.fdopen(os.open(name, flags, 0o666), "r+b", buffering=0)
+        file = os.fdopen(os.open(name, flags, 0o666), "r+b" if writes else "rb", buffering=0)
         try:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidValueError(f"{name} is in the way: it is no file")

@@ -452,3 +452,17 @@ def test_on_another_disk(there: bool, home: Path, tmp_path: Path) -> None:
     fetch_mine.delete_cache()
     assert left_in(tmp_path / "disk") == left_in(home) == []
     assert not (home / "mine").is_symlink()
+
+
+def test_a_lock_that_another_user_left(home: Path, tmp_path: Path) -> None:
+    """A file that says that somebody makes the data set need not be written to: whoever may read it can go on."""
+    (tmp_path / "a.bin").write_bytes(DATA)
+
+    @fetch_and_convert_dataset([CopySourceFile("a.bin", tmp_path / "a.bin")], "mine")
+    def fetch_mine(source_paths: list[str], target_path: str) -> str:
+        return shutil.copy(source_paths[0], target_path)
+
+    home.mkdir(parents=True)
+    (home / "mine.lock").touch(0o444)
+    assert Path(fetch_mine()).read_bytes() == DATA
+    assert left_in(home) == ["mine", "mine.manifest.json"]

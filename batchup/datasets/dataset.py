@@ -267,10 +267,9 @@ class FetchedDataset:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise
             name, folder = os.path.basename(self.target_path), os.path.dirname(self.target_path)
-            left = "another user has left it: have it removed, or " if str(error.filename).endswith(LOCK) else ""
             raise FetchError(
                 f"{name} is not there, and cannot be put there: nothing can be written to {error.filename or folder} "
-                f"({error.strerror}); {left}set BATCHUP_HOME to a folder that you may write to"
+                f"({error.strerror}); set BATCHUP_HOME to a folder that you may write to"
             ) from error
 
     @contextlib.contextmanager
@@ -338,7 +337,7 @@ def _alone(target: str, waits: bool = True) -> Iterator[None]:
     def waiting() -> None:
         _logger.warning("waiting for another program, which makes %s", target)
 
-    lock = opened_alone(target + LOCK, anew=True, waiting=waiting if waits else None)
+    lock = opened_alone(target + LOCK, anew=True, waiting=waiting if waits else None, writes=False)
     try:
         yield
     except BaseException:
