@@ -322,6 +322,8 @@ def test_a_slow_server_is_given_time(server: Server, tmp_path: Path, monkeypatch
     begin = time.monotonic()
     fetch(str(tmp_path / "a.bin"), [server.url + "a.bin"], DIGEST)
     assert time.monotonic() - begin > 0.9
+    server.files["a.bin"] = DATA[::-1]  # however long a wrong file took, the next address is asked
+    assert fetch(str(tmp_path / "b.bin"), [server.url + "a.bin", server.url + "b.bin"], DIGEST)
 
 
 def test_a_server_that_drips(server: Server, tmp_path: Path) -> None:

@@ -158,7 +158,8 @@ class FetchedDataset:
     def _check(self, arguments: dict[str, Any]) -> None:
         """Raise an error over arguments that no file wants; what sources of the user's own want is not known."""
         if all(isinstance(source, (KeptSourceFile, ExistingSourceFile)) for source in self.source_files):
-            wanted = [source.arg_name for source in self.source_files if isinstance(source, CopySourceFile)]
+            copied = [source for source in self.source_files if isinstance(source, CopySourceFile)]
+            wanted = [source.arg_name for source in copied if source.source_path is None]
             if unknown := [name for name in arguments if name not in wanted]:
                 raise InvalidTypeError(f"{self.__name__} takes no {unknown[0]}: its arguments are {wanted}")
 

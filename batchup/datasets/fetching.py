@@ -116,11 +116,10 @@ class _Fetch:
                 if is_remote(one.address):
                     one.told.append("not asked, since BATCHUP_OFFLINE=1")
                     self._left.remove(one)
-        self._deadline = 0.0
+        self._have_patience()
 
     def run(self) -> None:
         """Ask one address after the other, again if need be, until the file is there."""
-        self._deadline = time.monotonic() + PATIENCE
         while self._left:
             pause = max(0.0, min(one.ready for one in self._left) - time.monotonic())
             if time.monotonic() + pause > self._deadline:
@@ -147,6 +146,7 @@ class _Fetch:
                 raise PermanentError(partial.reject())
             one.mismatched = True
             partial.restart()  # what was there before may be of something else
+            self._have_patience()
         except ShorterError as problem:
             one.told.append(str(problem))
             one.ready = time.monotonic() + WAIT
@@ -157,6 +157,8 @@ class _Fetch:
             one.no_room = isinstance(problem, NoRoomError)
             one.told.append(str(problem))
             self._left.remove(one)
+            if partial.came >= SLOW_BYTES:
+                self._have_patience()
         except TransientError as problem:
             if partial.verifies and partial.is_right():
                 return True  # whatever the server says its length is
@@ -164,8 +166,12 @@ class _Fetch:
             if not one.failed(problem, progressed):
                 self._left.remove(one)
             if progressed:
-                self._deadline = time.monotonic() + PATIENCE
+                self._have_patience()
         return False
+
+    def _have_patience(self) -> None:
+        """Begin to wait anew, since something has come."""
+        self._deadline = time.monotonic() + PATIENCE
 
     def _share(self, one: _Address) -> float:
         """Return how many seconds an address has to begin: at first, no more than leaves some to the others."""
