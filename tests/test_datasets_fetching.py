@@ -37,6 +37,10 @@ REAL = {"PATIENCE": fetching.PATIENCE, "CONNECT": transfer.CONNECT, "STALL": tra
 def server() -> Iterator[Server]:
     with Server({"a.bin": DATA, "b.bin": DATA}).running() as server:
         yield server
+    until = time.monotonic() + 20  # threads that were let go end soon, and are not to disturb other tests
+    while any(thread.name.startswith("batchup fetches") for thread in threading.enumerate()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
