@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from batchup import typed_files as h5m
 from batchup.errors import WorkerError
 
 from .hsq import UNATTENDED, child
-from .kills import Killer, OutOfTheBlueError, in_a_fork, raising
+from .kills import Killer, OutOfTheBlueError, in_a_fork, last_event, raising
 from .pools import importable_tests, leaving_nothing
 from .records import left_alone
 from .typed import Noting, as_plain, beside, calls, create, expected, stored
@@ -119,7 +120,6 @@ def main(folder: str, kind: str, points: str, seed: str) -> None:
                 killer.begin(point)
             work(path, way, log)
             sys.settrace(None)
-            (here / "events").write_text(str((point or 0) - killer.left))
 
         status = in_a_fork(job, delay)
         assert status in (0, signal.SIGKILL), f"{way}, {kind}, {point}: ended with {status}"
@@ -147,8 +147,7 @@ def main(folder: str, kind: str, points: str, seed: str) -> None:
             for _ in range(int(points)):
                 run(way, old, None, rng.uniform(0, seconds))
             continue
-        assert run(way, old, 10**9)
-        last = int((here / "events").read_text())
+        last = last_event(partial(run, way, old))
         for point in sorted({1, last, *rng.sample(range(1, last + 1), min(last, int(points)))}):
             run(way, old, point)
     sys.stdout.write(json.dumps(told))
