@@ -8,30 +8,22 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchup._compression import DENSEST
+from batchup._npy_header import Header, check_size, read_header, told
 from batchup._npy_rows import NpyRows
 from batchup._repr import Represented
-from batchup.errors import BatchUpError, FileFormatError, InvalidTypeError, InvalidValueError, LengthError
+from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError, LengthError
 from batchup.pipeline.formats.paths import found
 from batchup.pipeline.formats.whole import whole_file
 
 _SUFFIX = ".npy"
 _PIECE = 2**20  # bytes that are copied at a time
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all members, so that the same arrays are the same bytes
-_READ_HEADER: Any = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-
-
-class Header(NamedTuple):
-    """What an .npy file says of its array."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    size: int  # bytes of the file
 
 
 def read_npy(path: Any, mmap: bool = True) -> NDArray[Any]:
@@ -66,10 +58,10 @@ def read_npy(path: Any, mmap: bool = True) -> NDArray[Any]:
     """
     (name,) = found((path,))
     with open(name, "rb") as file:
-        header = _header(file, name)
-        _check_size(header.size, os.fstat(file.fileno()).st_size, name)
+        header = read_header(file, name)
+        check_size(header.size, os.fstat(file.fileno()).st_size, name)
         file.seek(0)
-        with _told(name):
+        with told(name):
             array: NDArray[Any] = np.load(name if mmap else file, mmap_mode="r" if mmap else None, allow_pickle=False)
     return array
 
@@ -149,7 +141,7 @@ class NpzSource(Represented):
 
 def _arrays(path: str, keys: tuple[str, ...] | None) -> dict[str, NDArray[Any]]:
     headers = _headers(path, keys)
-    with open(path, "rb") as raw, _told(path), np.load(raw, allow_pickle=False) as file:
+    with open(path, "rb") as raw, told(path), np.load(raw, allow_pickle=False) as file:
         return {key: file[key] for key in headers}
 
 
@@ -163,7 +155,7 @@ def _rows(path: str, headers: Mapping[str, Header]) -> int:
 
 def _headers(path: str, keys: tuple[str, ...] | None) -> dict[str, Header]:
     """Return the headers of the arrays of an .npz file, which agree with the sizes that the file has."""
-    with open(path, "rb") as raw, _told(path), zipfile.ZipFile(raw) as file:
+    with open(path, "rb") as raw, told(path), zipfile.ZipFile(raw) as file:
         members = {info.filename.removesuffix(_SUFFIX): info for info in file.infolist()}
         if keys is not None and (missing := [key for key in keys if key not in members]):
             raise FileFormatError(f"{path} has no arrays {missing}: it has {list(members)}")
@@ -175,47 +167,11 @@ def _member_header(file: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> H
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise FileFormatError(f"{name} is compressed with method {info.compress_type}, which NumPy does not write")
     with file.open(info) as member:
-        header = _header(member, name)
+        header = read_header(member, name)
     if info.file_size > DENSEST * (info.compress_size + 1) or info.compress_size > os.path.getsize(path):
         raise FileFormatError(f"{name} is damaged: {info.compress_size} bytes cannot stand for {info.file_size}")
-    _check_size(header.size, info.file_size, name)
+    check_size(header.size, info.file_size, name)
     return header
-
-
-def _header(file: IO[bytes], name: str) -> Header:
-    """Read the header of an .npy file."""
-    with _told(name):
-        version = np.lib.format.read_magic(file)
-        if version not in _READ_HEADER:
-            raise FileFormatError(f"{name} is of version {version} of the .npy format: only 1.0 and 2.0 can be read")
-        shape, _, dtype = _READ_HEADER[version](file)
-    if dtype.hasobject:
-        raise FileFormatError(
-            f"{name} has Python objects in it ({dtype}), which might run programs when they are read: store numbers or "
-            "fixed-size strings"
-        )
-    count = 1
-    for length in shape:
-        count *= length  # without an overflow
-    return Header(shape, dtype, file.tell() + count * dtype.itemsize)
-
-
-def _check_size(wanted: int, there: int, name: str) -> None:
-    if there < wanted:
-        raise FileFormatError(f"{name} is cut short: {there} of {wanted} bytes are there")
-    if there > wanted:
-        raise FileFormatError(f"{name} is damaged: {there - wanted} bytes lie behind its array, from byte {wanted} on")
-
-
-@contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Name the file in what NumPy and the zip library raise over a damaged one."""
-    try:
-        yield
-    except BatchUpError:
-        raise
-    except Exception as error:
-        raise FileFormatError(f"{name} is damaged, or something else: {error}") from error
 
 
 def write_npy(items: Iterable[Any], path: Any) -> None:
