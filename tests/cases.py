@@ -21,6 +21,7 @@ from batchup.data_source import (
     CompositeDataSource,
     IteratorDataSource,
     RandomAccessDataSource,
+    ShardDataSource,
 )
 from batchup.sampling import (
     AbstractSampler,
@@ -221,6 +222,11 @@ def named(n: int, *names: str, begin: int = 0, **kwargs: Any) -> ArrayDataSource
     return ArrayDataSource({name: np.arange(n) + 100 * i + begin for i, name in enumerate(names)}, **kwargs)
 
 
+def shards(**kwargs: Any) -> ShardDataSource:
+    """Return a source of three frozen files: of 0 to 9, of nothing, of 100 to 124."""
+    return ShardDataSource([hsq.DATA / "shards" / f"{name}.npy" for name in "abc"], **kwargs)
+
+
 def handed(n_samples: Any = users.nine) -> CallableDataSource:
     """Return a source whose batches a function makes."""
     return CallableDataSource(users.batches_of_nine, n_samples)
@@ -322,6 +328,12 @@ SOURCES = {
     "composite of choices": SourceCase(
         lambda: CompositeDataSource([ChoiceDataSource([numbers(10), numbers(17)]), columns(40)]), 27, (True, False)
     ),
+    "shards": SourceCase(lambda: shards(), 35),
+    "shards, of given lengths": SourceCase(lambda: shards(lengths=[10, 0, 25]), 35),
+    "shards, opened by a user's function": SourceCase(lambda: shards(open=users.opened), 35),
+    "composite with shards": SourceCase(lambda: CompositeDataSource([columns(40), shards()]), 35),
+    "choice of shards": SourceCase(lambda: ChoiceDataSource([shards(), numbers(50)]), 85, (True, False)),
+    "map of shards": SourceCase(lambda: shards().map(users.halves), 35),
     "map": SourceCase(lambda: ArrayDataSource([np.arange(9), np.eye(9)]).map(users.halves), 9),
     "map of a map": SourceCase(lambda: numbers(9).map(users.halves).map(users.halves), 9),
     "map of dicts": SourceCase(lambda: named(11, "a", "b").map(users.add_ten), 11),

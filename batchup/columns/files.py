@@ -78,7 +78,7 @@ class Region(NamedTuple):
     """A place in a file."""
 
     path: str
-    file: tuple[int, int]  # device and inode
+    inode: int  # that of the file, on any machine; the device's number is the machine's own
     offset: int
     writable: bool
 
@@ -108,7 +108,7 @@ def region_of(array: NDArray[Any]) -> Region | None:
             if status.st_ino != int(fields[4]):
                 return None  # another file has this name now
             offset = int(fields[2], 16) + start - first
-            return Region(fields[5], (status.st_dev, status.st_ino), offset, bool(array.flags.writeable))
+            return Region(fields[5], status.st_ino, offset, bool(array.flags.writeable))
     return None
 
 
@@ -116,7 +116,7 @@ def array_in(region: Region, shape: tuple[int, ...], strides: tuple[int, ...], d
     """Return an array over a region of a file, which is mapped anew."""
     with open(region.path, "r+b" if region.writable else "rb") as file:
         status = os.fstat(file.fileno())
-        if (status.st_dev, status.st_ino) != region.file:
+        if status.st_ino != region.inode:
             raise InvalidValueError(f"{region.path} is another file now than when the source was sent")
         skipped = region.offset % mmap.ALLOCATIONGRANULARITY
         mapped = mmap.mmap(

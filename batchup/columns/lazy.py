@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from abc import ABC, abstractmethod
+from copyreg import __newobj__  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,6 +122,10 @@ class LazyArray(NDArrayOperatorsMixin, Represented, OwnColumn, ABC):
         array = np.asarray(self)
         array.flags.writeable = False  # it is not this one that would be written to
         return getattr(array, name)
+
+    def reduced(self) -> Any:
+        """Return how to pickle this for one that sees to the array in it."""
+        return __newobj__, (type(self),), {name: value for name, value in self.__dict__.items() if name != "_column"}
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_column"}

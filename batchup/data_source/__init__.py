@@ -11,6 +11,7 @@ from batchup.data_source.composite import CompositeDataSource
 from batchup.data_source.mapped import MapDataSource
 from batchup.data_source.mix import MixDataSource
 from batchup.data_source.random_access import RandomAccessDataSource
+from batchup.data_source.shards import ShardDataSource
 from batchup.data_source.stream import CallableDataSource, IteratorDataSource
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MapDataSource",
     "MixDataSource",
     "RandomAccessDataSource",
+    "ShardDataSource",
     "batch_map_concat",
     "batch_map_mean",
     "coerce_data_source",

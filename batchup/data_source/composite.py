@@ -14,6 +14,7 @@ from batchup.data_source.batches import length, trim
 from batchup.data_source.members import MemberSource, least
 from batchup.data_source.passes import Pass
 from batchup.data_source.tolerance import read_all
+from batchup.data_source.walk import each_once
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.sampling.chunks import chunk_length
 from batchup.sampling.chunks import trim as cut_to
@@ -111,6 +112,9 @@ class CompositeDataSource(MemberSource):
 
     def _expect(self, chunk: list[Any]) -> bool:
         return True in [m._expect(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]
+
+    def _files(self, chunk: list[Any]) -> tuple[str, ...]:
+        return each_once(m._files(part) for m, part in zip(self._random_access_members(), chunk, strict=True))
 
     def _public_indices(self, chunk: list[Any]) -> list[Any]:
         return [m._public_indices(part) for m, part in zip(self._random_access_members(), chunk, strict=True)]

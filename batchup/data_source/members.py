@@ -10,7 +10,7 @@ from batchup.data_source.abstract import AbstractDataSource
 from batchup.data_source.ahead import Reading
 from batchup.data_source.batch_iterator import Count
 from batchup.data_source.passes import Pass
-from batchup.data_source.walk import WalkedDataSource, outsider_in
+from batchup.data_source.walk import WalkedDataSource, each_once, outsider_in
 from batchup.errors import InvalidTypeError, InvalidValueError
 
 
@@ -30,21 +30,26 @@ class MemberSource(WalkedDataSource):
 
     @property
     def is_random_access(self) -> bool:
-        return all(member.is_random_access for member in self.datasets)
+        return all(self.datasets[i].is_random_access for i in self._kinds())
+
+    def _kinds(self) -> Sequence[int]:
+        """Return the numbers of the members; of those that differ in nothing but their samples, one will do."""
+        return range(len(self.datasets))
 
     def _outsider(self) -> AbstractDataSource | None:
-        return next((found for member in self.datasets if (found := outsider_in(member)) is not None), None)
+        outsiders = (outsider_in(self.datasets[i]) for i in self._kinds())
+        return next((found for found in outsiders if found is not None), None)
 
     def _check_pass(self, walk: Pass) -> None:
         super()._check_pass(walk)
-        for i, member in enumerate(self.datasets):
-            member._check_pass(walk.member(i))
+        for i in self._kinds():
+            self.datasets[i]._check_pass(walk.member(i))
 
     def _resident(self) -> bool:
-        return all(member._resident() for member in self._random_access_members())
+        return all(self._member(i)._resident() for i in self._kinds())
 
     def _maps(self) -> bool:
-        return any(member._maps() for member in self._random_access_members())
+        return any(self._member(i)._maps() for i in self._kinds())
 
     def _read_chunk(self, chunk: Any, walk: Pass) -> Iterator[Any]:
         return self._begin_chunk(chunk, walk).result()
@@ -54,7 +59,7 @@ class MemberSource(WalkedDataSource):
         """Begin to read a chunk: the members' parts of it."""
 
     def _look_ahead(self, walk: Pass) -> int:
-        return max(m._look_ahead(walk.member(i)) for i, m in enumerate(self._random_access_members()))
+        return max(self._member(i)._look_ahead(walk.member(i)) for i in self._kinds())
 
     def _plan_structure(self) -> str:
         members = ", ".join(member._plan_structure() for member in self._random_access_members())
@@ -67,12 +72,19 @@ class MemberSource(WalkedDataSource):
         return tuple([length for member in self._random_access_members() for length in member._column_lengths()])
 
     def _sample_bytes(self, walk: Pass) -> int | None:
-        sizes = [member._sample_bytes(walk) for member in self._random_access_members()]
+        sizes = [self._member(i)._sample_bytes(walk) for i in self._kinds()]
         return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def _all_files(self) -> tuple[str, ...]:
+        return each_once(member._all_files() for member in self._random_access_members())
 
     def _random_access_members(self) -> Sequence[WalkedDataSource]:
         self._require_random_access()
         return self.datasets  # type: ignore[return-value]
+
+    def _member(self, number: int) -> WalkedDataSource:
+        """Return a member, which is known to be random access."""
+        return self.datasets[number]  # type: ignore[return-value]
 
 
 def least(counts: Sequence[Count]) -> Count:

@@ -20,7 +20,7 @@ from batchup.data_source.batches import merged, take_sample
 from batchup.data_source.passes import Pass
 from batchup.data_source.random_access import RandomAccessDataSource
 from batchup.data_source.tolerance import read_all
-from batchup.data_source.walk import WalkedDataSource
+from batchup.data_source.walk import WalkedDataSource, each_once
 from batchup.data_source.wrapped import WrappedSource
 from batchup.errors import InvalidTypeError, InvalidValueError, LengthError
 from batchup.sampling import num_batches
@@ -133,9 +133,13 @@ class MixDataSource(WalkedDataSource):
         return _MixStream(self.sources, self._starts, self._pattern, walk, self.stop == "all", self.num_samples())
 
     def _expect(self, chunk: IndexChunk) -> bool:
-        indices = chunk.array()
-        by_source = [(i, IndexChunk(indices[rows] - self._starts[i])) for i, rows in self._by_source(indices)]
-        return True in [self.sources[i]._expect(part) for i, part in by_source]
+        return True in [self.sources[i]._expect(part) for i, part in self._parts(chunk)]
+
+    def _files(self, chunk: IndexChunk) -> tuple[str, ...]:
+        return each_once(self.sources[i]._files(part) for i, part in self._parts(chunk))
+
+    def _all_files(self) -> tuple[str, ...]:
+        return each_once(source._all_files() for source in self.sources)
 
     def _read_chunk(self, chunk: IndexChunk, walk: Pass) -> Iterator[Any]:
         return self._begin_chunk(chunk, walk).result()
@@ -181,6 +185,11 @@ class MixDataSource(WalkedDataSource):
     def _plan_structure(self) -> str:
         members = ", ".join(source._plan_structure() for source in self.sources)
         return f"MixDataSource(weights={self.weights}, stop={self.stop!r}: {members})"
+
+    def _parts(self, chunk: IndexChunk) -> list[tuple[int, IndexChunk]]:
+        """Return the samples of a chunk that are each source's."""
+        indices = chunk.array()
+        return [(i, IndexChunk(indices[rows] - self._starts[i])) for i, rows in self._by_source(indices)]
 
     def _by_source(self, indices: NDArray[np.intp]) -> list[tuple[int, NDArray[np.intp]]]:
         """Return the rows that belong to each source that has any; to the first one if there are none at all."""

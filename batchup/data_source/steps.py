@@ -196,6 +196,46 @@ class ShardStream(IndexStream):
         return self._stream.at(place, like)
 
 
+class FirstSteps(IndexStream):
+    """The first batches of a stream; nothing behind them is taken from it.
+
+    Parameters
+    ----------
+    stream : IndexStream
+        The stream, at its beginning.
+    count : int
+        How many.
+    """
+
+    def __init__(self, stream: IndexStream, count: int) -> None:
+        self._stream = stream
+        self._count = self._left = count
+        self.entered = stream.entered
+
+    def ready(self) -> int:
+        return min(self._left, self._stream.ready())
+
+    def take(self, count: int) -> Any:
+        chunk = self._stream.take(min(count, self._left)) if self._left else None
+        if chunk is not None:
+            self._left -= batch_count(chunk)
+        return chunk
+
+    def seek(self, number: int) -> None:
+        self._stream.seek(number)
+        self._left = max(0, self._count - number)
+
+    def state(self, back: int) -> Any:
+        return [self._stream.state(back), self._left + back]
+
+    def restore(self, state: Any) -> None:
+        inner, self._left = state
+        self._stream.restore(inner)
+
+    def at(self, place: int, like: Any) -> Any:
+        return self._stream.at(place, like)
+
+
 def finish(chunk: Any, walk: Pass, beginning: Callable[[], Any]) -> Any:
     """Return what becomes of a short last batch."""
     if walk.tail == "drop":

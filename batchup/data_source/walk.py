@@ -141,6 +141,17 @@ class WalkedDataSource(OwnDataSource):
         """Tell the data that a chunk will soon be read; return whether something has to be fetched for it."""
         return False
 
+    def _files(self, chunk: Any) -> tuple[str, ...]:
+        """Return the paths of the files that are to be read for a chunk, if it matters on which machine that is done.
+
+        It is answered without opening any, and whether or not they lie on this machine.
+        """
+        return ()
+
+    def _all_files(self) -> tuple[str, ...]:
+        """Return the paths of all such files."""
+        return ()
+
     def _resident(self) -> bool:
         """Return whether all data lies in memory, and is read from there without code of the user's."""
         return False
@@ -203,6 +214,15 @@ def makes_its_own(source: AbstractDataSource) -> bool:
 def outsider_in(source: AbstractDataSource) -> AbstractDataSource | None:
     """Return the first source in a tree whose batches batchup does not make itself, if there is one."""
     return source if makes_its_own(source) else source._outsider()
+
+
+def each_once(files: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return all the paths in some tuples, each once.
+
+    >>> each_once([("a", "b"), ("b", "c")])
+    ('a', 'b', 'c')
+    """
+    return tuple(dict.fromkeys(chain.from_iterable(files)))
 
 
 class Walk:

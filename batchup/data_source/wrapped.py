@@ -63,6 +63,12 @@ class WrappedSource(WalkedDataSource):
     def _expect(self, chunk: Any) -> bool:
         return self._walked()._expect(chunk)
 
+    def _files(self, chunk: Any) -> tuple[str, ...]:
+        return self._walked()._files(chunk)
+
+    def _all_files(self) -> tuple[str, ...]:
+        return self._walked()._all_files()
+
     def _resident(self) -> bool:
         return self._walked()._resident()
 
