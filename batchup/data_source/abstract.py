@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from batchup._repr import Represented
 from batchup.data_source.batch_iterator import Count
-from batchup.data_source.batch_map import batch_map_concat, batch_map_mean
+from batchup.data_source.batch_map import Applied, as_arrays, as_sums, concat, mean
 from batchup.data_source.passes import Pass
-from batchup.errors import InvalidValueError, UnsupportedError
+from batchup.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 
 if TYPE_CHECKING:
     from batchup.data_source.mapped import MapDataSource
+    from batchup.work_pool import AbstractWorkerPool
 
 
 UNKNOWN: Any = object()
@@ -61,6 +63,7 @@ class AbstractDataSource(Represented):
         prepend_args: Sequence[Any] | None = None,
         *,
         out: Any = None,
+        pool: AbstractWorkerPool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Apply a function to every batch of an epoch and join what it returns.
@@ -69,6 +72,8 @@ class AbstractDataSource(Represented):
         ----------
         batch_size : int
             Samples in a batch.
+        pool : AbstractWorkerPool, optional
+            Whose workers make the batches, and call `func`, some ahead of need; the result is the same.
         **kwargs
             Handed to `batch_iterator`.
         func, progress_iter_func, n_batches, prepend_args, out
@@ -80,19 +85,28 @@ class AbstractDataSource(Represented):
 
         Raises
         ------
+        TypeError
+            If `func` returns something else; if `pool` is no pool, or cannot read the source by index, or cannot send
+            it, or `func`, to its workers.
         ValueError
-            If the source is infinite and `n_batches` is not given.
+            If the source is infinite and `n_batches` is not given, or the pool was closed.
 
         Examples
         --------
         >>> import numpy as np
         >>> from batchup.data_source import ArrayDataSource
-        >>> ArrayDataSource([np.arange(5)]).batch_map_concat(lambda x: x * 2, batch_size=2)
+        >>> ds = ArrayDataSource([np.arange(5)])
+        >>> ds.batch_map_concat(lambda x: x * 2, batch_size=2)
+        (array([0, 2, 4, 6, 8]),)
+
+        >>> from batchup.work_pool import WorkerThreadPool
+        >>> with WorkerThreadPool(processes=2) as pool:
+        ...     ds.batch_map_concat(lambda x: x * 2, batch_size=2, pool=pool)
         (array([0, 2, 4, 6, 8]),)
         """
-        self._check_finite(n_batches, kwargs)
-        batches = self.batch_iterator(batch_size, **kwargs)
-        return batch_map_concat(func, batches, progress_iter_func, n_batches, prepend_args, out=out)
+        apply = Applied(func, prepend_args, as_arrays)
+        apply_here, batches = self._to_apply(apply, n_batches, pool, batch_size, kwargs)
+        return concat(apply_here, batches, progress_iter_func, n_batches, out)
 
     def batch_map_mean(
         self,
@@ -102,6 +116,8 @@ class AbstractDataSource(Represented):
         sum_axis: int | tuple[int, ...] | None = None,
         n_batches: int | None = None,
         prepend_args: Sequence[Any] | None = None,
+        *,
+        pool: AbstractWorkerPool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Apply a function to every batch of an epoch and average what it returns over the samples.
@@ -110,6 +126,8 @@ class AbstractDataSource(Represented):
         ----------
         batch_size : int
             Samples in a batch.
+        pool : AbstractWorkerPool, optional
+            Whose workers make the batches, and call `func`, some ahead of need; the result is the same.
         **kwargs
             Handed to `batch_iterator`.
         func, progress_iter_func, sum_axis, n_batches, prepend_args
@@ -121,8 +139,11 @@ class AbstractDataSource(Represented):
 
         Raises
         ------
+        TypeError
+            If `func` returns something else; if `pool` is no pool, or cannot read the source by index, or cannot send
+            it, or `func`, to its workers.
         ValueError
-            If the source is infinite and `n_batches` is not given.
+            If the source is infinite and `n_batches` is not given, or the pool was closed.
 
         Examples
         --------
@@ -131,9 +152,9 @@ class AbstractDataSource(Represented):
         >>> ArrayDataSource([np.arange(5)]).batch_map_mean(lambda x: x.sum(), batch_size=2)
         (np.float64(2.0),)
         """
-        self._check_finite(n_batches, kwargs)
-        batches = self.batch_iterator(batch_size, **kwargs)
-        return batch_map_mean(func, batches, progress_iter_func, sum_axis, n_batches, prepend_args)
+        apply = Applied(func, prepend_args, partial(as_sums, sum_axis))
+        apply_here, batches = self._to_apply(apply, n_batches, pool, batch_size, kwargs)
+        return mean(apply_here, batches, progress_iter_func, n_batches)
 
     def _batch_keys(self) -> Any:
         """Return the keys of the batches, None if they are tuples, `UNKNOWN` where only a batch would tell."""
@@ -161,6 +182,21 @@ class AbstractDataSource(Represented):
     def _batches_of_pass(self, walk: Pass, keywords: Mapping[str, Any]) -> Iterator[Any]:
         """Return the batches of a pass; outsiders are given just the keywords that the user wrote."""
         return iter(self.batch_iterator(walk.batch_size, **keywords))
+
+    def _to_apply(
+        self, apply: Applied, n_batches: int | None, pool: Any, batch_size: int, keywords: dict[str, Any]
+    ) -> tuple[Callable[..., Any], Iterator[Any]]:
+        """Return what is left to do to each batch here, and the batches: to those of a pool the rest was done."""
+        self._check_finite(n_batches, keywords)
+        if pool is None:
+            return apply, self.batch_iterator(batch_size, **keywords)
+        from batchup.data_source.applied import AppliedDataSource, arrived
+        from batchup.work_pool import AbstractWorkerPool
+
+        if not isinstance(pool, AbstractWorkerPool):
+            raise InvalidTypeError(f"pool must be a worker pool, got {type(pool).__name__}")
+        ds = pool.parallel_data_source(AppliedDataSource(self, apply, n_batches))
+        return arrived, ds.batch_iterator(batch_size, **keywords)
 
     def _check_finite(self, n_batches: int | None, keywords: dict[str, Any]) -> None:
         if n_batches is None and self.num_samples(**keywords) == math.inf:

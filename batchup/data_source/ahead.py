@@ -145,15 +145,17 @@ class Ahead:
             self._in_work += batch_count(chunk)
 
     def _next_count(self, room: int) -> int | None:
-        """Return how many batches to take as one chunk; None if a window is to be taken and there is no room for it."""
+        """Return how many batches to take as one chunk; None if there is no room for it yet.
+
+        It is waited for: a smaller chunk would leave room for another small one, and so on for the rest of the pass.
+        """
         count = max(1, min(self._most, self._source._together(self._walk)))
-        if not self._grows:
-            return max(1, min(count, room))
-        count = min(count, self._grown)
+        if self._grows:
+            count = min(count, self._grown)
         if self._in_work and count > room:
             return None
-        self._grown *= GROWTH
-        return count
+        self._grown = min(self._grown * GROWTH, self._most)
+        return count if self._grows else min(count, room)
 
     def close(self) -> None:
         """Give up what is in work."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -60,17 +61,7 @@ def batch_map_concat(
     ValueError
         If results do not fit together, or into `out`.
     """
-    joined: JoinedArrays | None = None
-    expected = batch_iter.num_samples if isinstance(batch_iter, BatchIterator) else None
-    batches_to_come = _bar_total(batch_iter)
-    for batch, result in _results(func, batch_iter, progress_iter_func, n_batches, prepend_args):
-        parts = _named(result, _as_array)
-        if joined is None:
-            joined = JoinedArrays(
-                length(batch), _rows_to_come(length(batch), n_batches, batches_to_come, expected), out
-            )
-        joined.append(parts)
-    return None if joined is None else joined.result()
+    return concat(Applied(func, prepend_args, as_arrays), batch_iter, progress_iter_func, n_batches, out)
 
 
 def batch_map_mean(
@@ -110,20 +101,75 @@ def batch_map_mean(
     TypeError
         If `func` returns something else, or another number of results than before.
     """
+    return mean(Applied(func, prepend_args, partial(as_sums, sum_axis)), batch_iter, progress_iter_func, n_batches)
+
+
+class Applied:
+    """What is done to every batch: a function is called, and what it returns is made ready to be joined or summed.
+
+    Parameters
+    ----------
+    func : callable
+        Called as `batch_map_concat` says.
+    before : sequence or None
+        What it is given before the batch.
+    ready : callable
+        ``ready(result)`` returns, by name, what is left to be joined or summed.
+    """
+
+    def __init__(self, func: Callable[..., Any], before: Sequence[Any] | None, ready: Callable[[Any], Any]) -> None:
+        self.func = func
+        self.before = tuple(before or ())
+        self.ready = ready
+
+    def __call__(self, batch: Any, padded: bool) -> tuple[int, Any] | None:
+        """Return the number of samples in a batch, and the results for it; None if there are none."""
+        if padded:
+            batch = without_padding(batch)
+        result = call(self.func, batch, self.before)
+        if result is None:
+            return None
+        results = self.ready(result)
+        return length(batch), results
+
+
+def concat(apply: Callable[..., Any], batch_iter: Iterable[Any], bar: Any, n_batches: int | None, out: Any) -> Any:
+    """Join what `apply` returns for each batch."""
+    joined: JoinedArrays | None = None
+    expected = batch_iter.num_samples if isinstance(batch_iter, BatchIterator) else None
+    batches_to_come = _bar_total(batch_iter)
+    for samples, parts in _results(apply, batch_iter, bar, n_batches):
+        if joined is None:
+            joined = JoinedArrays(samples, _rows_to_come(samples, n_batches, batches_to_come, expected), out)
+        joined.append(parts)
+    return None if joined is None else joined.result()
+
+
+def mean(apply: Callable[..., Any], batch_iter: Iterable[Any], bar: Any, n_batches: int | None) -> Any:
+    """Average what `apply` returns for each batch over the samples."""
     totals: dict[Any, Any] | None = None
     samples = 0
-    for batch, result in _results(func, batch_iter, progress_iter_func, n_batches, prepend_args):
-        sums = {key: _total(value, sum_axis) for key, value in _named(result, _as_number).items()}
+    for count, sums in _results(apply, batch_iter, bar, n_batches):
         if totals is None:
-            totals = sums
+            totals = {key: total.copy() for key, total in sums.items()}  # the function may use its memory again
         elif totals.keys() != sums.keys():
             raise InvalidTypeError(f"the function returned the results {list(totals)} and then {list(sums)}")
         else:
             totals = {key: _added(totals[key], sums[key]) for key in totals}
-        samples += length(batch)
+        samples += count
     if totals is None or samples == 0:
         return None
     return unnamed({key: total / samples for key, total in totals.items()})
+
+
+def as_arrays(result: Any) -> dict[Any, Any]:
+    """Return the arrays of a result by name."""
+    return _named(result, _as_array)
+
+
+def as_sums(sum_axis: Any, result: Any) -> dict[Any, Any]:
+    """Return the sums of a result by name."""
+    return {key: _total(value, sum_axis) for key, value in _named(result, _as_number).items()}
 
 
 def _rows_to_come(batch_rows: int, wanted: int | None, batches: int | None, samples: Any) -> Any:
@@ -142,9 +188,9 @@ def unnamed(results: dict[Any, Any]) -> Any:
 
 
 def _results(
-    func: Callable[..., Any], batch_iter: Iterable[Any], bar: Any, n_batches: Any, before: Sequence[Any] | None
-) -> Iterator[tuple[Any, Any]]:
-    """Yield each batch with what the function returned for it, None left out."""
+    apply: Callable[..., Any], batch_iter: Iterable[Any], bar: Any, n_batches: Any
+) -> Iterator[tuple[int, Any]]:
+    """Yield the samples and the results of each batch, those that have none left out."""
     batches: Any = iter(batch_iter)
     if n_batches is not None:
         batches = islice(batches, whole_number(n_batches, "n_batches"))
@@ -152,11 +198,9 @@ def _results(
         batches = bar(batches, total=n_batches if n_batches is not None else _bar_total(batch_iter), leave=False)
     padded = isinstance(batch_iter, BatchIterator) and batch_iter.padded
     for batch in batches:
-        if padded:
-            batch = without_padding(batch)
-        result = call(func, batch, tuple(before or ()))
-        if result is not None:
-            yield batch, result
+        applied = apply(batch, padded)
+        if applied is not None:
+            yield applied
 
 
 def _bar_total(batch_iter: Any) -> int | None:

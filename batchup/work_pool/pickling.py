@@ -6,6 +6,7 @@ import io
 import mmap
 import os
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import FunctionType, MethodType
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from batchup.columns.datasets import is_dataset, reduced
 from batchup.columns.files import array_in, extent, region_of
+from batchup.columns.lazy import LazyArray
 from batchup.columns.stores import is_tables, tables_reduced
 from batchup.data_source import ArrayDataSource
 from batchup.errors import InvalidTypeError, MissingExtraError
@@ -59,17 +61,33 @@ class Pickler(_Pickler):  # type: ignore[misc]
         return NotImplemented
 
 
-class Snapshot:
-    """Arrays to be copied into shared memory, once, for all workers."""
+class Baggage(ABC):
+    """What of a data source is not pickled, but goes to the workers in another way: its large arrays."""
+
+    @abstractmethod
+    def reduced(self, array: NDArray[Any]) -> Any:
+        """Return how to pickle an array."""
+
+
+class Snapshot(Baggage):
+    """Arrays to be copied into shared memory, once, for all workers; but for those in files, which all may map."""
 
     def __init__(self) -> None:
         self.size = 0
         self._arrays: list[tuple[NDArray[Any], int]] = []
         self._places: dict[Any, int] = {}
 
-    def place(self, array: NDArray[Any]) -> int:
+    def reduced(self, array: NDArray[Any]) -> Any:
+        """Return how to pickle an array: as where it lies, or as its place in the copy."""
+        region = region_of(array)
+        if region is not None:
+            return array_in, (region, array.shape, array.strides, array.dtype)
+        memory, strides = memory_of(array)
+        return _from_snapshot, (self._place(memory), array.shape, strides, array.dtype, array.flags.writeable)
+
+    def _place(self, array: NDArray[Any]) -> int:
         """Return where an array will lie; the same memory twice is copied once."""
-        key = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
+        key = identity(array)
         if key not in self._places:
             self._places[key] = self.size
             self._arrays.append((array, self.size))
@@ -88,23 +106,19 @@ class Snapshot:
 
 
 class SourcePickler(Pickler):
-    """Pickles a data source: arrays in files as where they lie, other large ones as a place in a snapshot."""
+    """Pickles a data source, but for its large arrays."""
 
-    def __init__(self, file: Any, snapshot: Snapshot, samplers: dict[int, int]) -> None:
+    def __init__(self, file: Any, baggage: Baggage, samplers: dict[int, int]) -> None:
         super().__init__(file)
-        self._snapshot = snapshot
+        self._baggage = baggage
         self._samplers = samplers
 
     def reducer_override(self, value: Any) -> Any:
         """Return how to pickle a value, or NotImplemented for the usual way."""
         if type(value) in (np.ndarray, np.memmap) and not value.dtype.hasobject and value.nbytes >= LARGE:
-            region = region_of(value)
-            if region is not None:
-                return array_in, (region, value.shape, value.strides, value.dtype)
-            shared = _extent(value)
-            place = self._snapshot.place(value if shared is None else shared)
-            strides = None if shared is None else value.strides
-            return _from_snapshot, (place, value.shape, strides, value.dtype, value.flags.writeable)
+            return self._baggage.reduced(value)
+        if isinstance(value, LazyArray):
+            return value.reduced()
         if is_dataset(value):
             return reduced(value)
         if is_tables(value):
@@ -144,9 +158,14 @@ def pickled_source(source: Any) -> tuple[bytes, int | None]:
     SharedMemoryError
         If there is no room for the arrays.
     """
-    snapshot, samplers = Snapshot(), samplers_in(source)
-    pickled = sendable(source, lambda file: SourcePickler(file, snapshot, samplers), "source")
-    return pickled, snapshot.copied()
+    snapshot = Snapshot()
+    return pickled_beside(snapshot, source), snapshot.copied()
+
+
+def pickled_beside(baggage: Baggage, source: Any) -> bytes:
+    """Return a source as bytes, but for its large arrays, which are put into its baggage."""
+    samplers = samplers_in(source)
+    return sendable(source, lambda file: SourcePickler(file, baggage, samplers), "source")
 
 
 def rebuilt_source(pickled: bytes, descriptor: int | None) -> Any:
@@ -177,15 +196,21 @@ def sendable(value: Any, pickler: Callable[[Any], pickle.Pickler], name: str) ->
     return file.getvalue()
 
 
-def _extent(array: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """Return the bytes that an array lies in, if its elements share them; None if each has its own."""
+def identity(array: NDArray[Any]) -> tuple[Any, ...]:
+    """Return what two arrays have in common that are the same memory."""
+    return (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
+
+
+def memory_of(array: NDArray[Any]) -> tuple[NDArray[Any], tuple[int, ...] | None]:
+    """Return the bytes that an array lies in and its strides, if its elements share them; else itself and None."""
     if any(stride < 0 for stride in array.strides):
-        return None
+        return array, None
     size = extent(array.shape, array.strides, array.itemsize)
     if size >= array.nbytes:
-        return None
+        return array, None
     first = array[(slice(0, 1),) * array.ndim].view(np.ndarray)
-    return np.lib.stride_tricks.as_strided(first.reshape(-1).view(np.uint8), (size,), (1,), writeable=False)
+    shared = np.lib.stride_tricks.as_strided(first.reshape(-1).view(np.uint8), (size,), (1,), writeable=False)
+    return shared, array.strides
 
 
 def _from_snapshot(

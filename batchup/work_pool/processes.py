@@ -6,23 +6,20 @@ import os
 import pickle
 import weakref
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 from batchup._numbers import whole_number
 from batchup.data_source.passes import Pass
 from batchup.data_source.walk import WalkedDataSource
 from batchup.errors import UnsupportedError
-from batchup.sampling.order import Key
 from batchup.work_pool.abstract import AbstractWorkerPool, Reader
 from batchup.work_pool.crew import Crew
 from batchup.work_pool.nursery import check_start_method
 from batchup.work_pool.pace import as_bytes, checked_seconds
+from batchup.work_pool.passes import Headers
 from batchup.work_pool.pickling import Pickler, pickled_source, sendable
 from batchup.work_pool.tasks import Call, Chunk
 from batchup.work_pool.tickets import Ticket
-
-_SENT = [field.name for field in fields(Pass) if field.init and field.name not in ("order", "clock", "memory")]
 
 
 class WorkerProcessPool(AbstractWorkerPool):
@@ -125,20 +122,12 @@ class _ProcessReader(Reader):
         self._lengths = source._column_lengths()
         self._crew = crew
         self._number = crew.tell(*pickled_source(source))
-        self._latest: tuple[Pass | None, bytes] = None, b""
+        self._headers = Headers(self._number)
         weakref.finalize(self, crew.drop, self._number).atexit = False
 
     def begin(self, chunk: Any, walk: Pass, expected_bytes: int) -> Ticket:
-        latest, header = self._latest
-        if walk is not latest:
-            header = self._described(walk)
-            self._latest = walk, header
+        header = self._headers.of(walk)
         return self._crew.submit(Chunk(("read", header, pickle.dumps(chunk, 5)), self._number, expected_bytes))
 
     def column_lengths(self) -> tuple[int, ...]:
         return self._lengths
-
-    def _described(self, walk: Pass) -> bytes:
-        """Return what workers need to know of a pass."""
-        order = walk.order if isinstance(walk.order, Key) else None
-        return pickle.dumps((self._number, {"order": order, **{name: getattr(walk, name) for name in _SENT}}), 5)
