@@ -4,6 +4,8 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 PIP_FLAGS := -q --disable-pip-version-check
 TORCH := torch==2.13.0
 TESTS := python -m pytest -q -n 2
+CLUSTER = $(wildcard tests/frameworks/test_ray_*.py) $(addprefix tests/test_,pool_contract.py pool_laws.py \
+	batch_map_pools.py) docs/howto/run_on_a_cluster.md
 THOROUGH = $(shell grep -l UNATTENDED tests/test_*.py)
 
 .DEFAULT_GOAL := help
@@ -20,14 +22,16 @@ test: .venv/.test  ## run the tests that need no framework
 
 test-all: test-frameworks test-numpy1 docs  ## test with every framework, with NumPy 1.26 too, and build the docs
 
-# what frameworks are needed for, what imports them or not, and what takes long, all of it; `test` has run the rest
+# what frameworks are needed for, what imports them or not, and what takes long, all of it; then what every pool must do,
+# on a cluster, apart, since JAX minds the processes that Ray starts; `test` has run the rest
 test-frameworks: .venv-all/.all
-	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) tests/frameworks tests/test_house.py $(THOROUGH)
+	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) tests/frameworks --ignore-glob='*/test_ray_*' tests/test_house.py $(THOROUGH)
+	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) $(CLUSTER)
 
 # what is killed, interrupted or fuzzed for minutes does not depend on NumPy
 test-numpy1: .venv-numpy1/.test
-	BATCHUP_TEST_H5MAPPER=1 .venv-numpy1/bin/$(TESTS) tests --ignore-glob='*_crash.py' --ignore-glob='*_soak.py' \
-		--ignore-glob='*_fuzz.py'
+	BATCHUP_TEST_H5MAPPER=1 .venv-numpy1/bin/$(TESTS) tests $(foreach kind,crash soak fuzz leftovers reliability,\
+		--ignore-glob='*_$(kind).py')
 
 check: .venv/.test  ## lint, check the format and the types
 	.venv/bin/ruff check .

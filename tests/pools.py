@@ -48,6 +48,9 @@ POOLS: dict[str, Callable[..., Any]] = {
     "processes": work_pool.WorkerProcessPool,
 }
 EAGER = "threads, always"
+KINDS = [*POOLS, EAGER]
+if os.environ.get("BATCHUP_TEST_ALL") == "1":  # the others have been tested before
+    POOLS, KINDS = {"ray": work_pool.WorkerRayPool}, ["ray"]
 ORDERS: dict[str, Callable[[], Any]] = {
     "in order": lambda: None,
     "seed": lambda: 11,
@@ -58,19 +61,19 @@ MOST = 30
 PATIENCE = 30  # seconds, far more than any test needs
 
 
-@pytest.fixture(name="pool", scope="module", params=[*POOLS, EAGER])
+@pytest.fixture(name="pool", scope="module", params=KINDS)
 def shared_pool(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Yield a pool of two workers, one of each kind in turn, for all tests of a module; it must leave nothing."""
     with importable_tests() as patch, leaving_nothing():
         if request.param == EAGER:  # the small batches of the tests would be made by the consumer
             patch.setattr("batchup.work_pool.threads.WORTH", 0.0)
             patch.setattr("batchup.work_pool.threads.COPIED_HERE", -1)
-        with POOLS.get(request.param, POOLS["threads"])(2) as shared:
+        with POOLS["threads" if request.param == EAGER else request.param](2) as shared:
             yield shared
 
 
 @pytest.fixture(autouse=True)
-def end_of_patience() -> Iterator[None]:
+def end_of_patience(request: pytest.FixtureRequest) -> Iterator[None]:
     """Make a test that hangs an error instead."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -80,7 +83,7 @@ def end_of_patience() -> Iterator[None]:
         raise TimeoutError("the test hangs")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, getattr(request.module, "PATIENCE", PATIENCE))
     try:
         yield
     finally:
@@ -98,7 +101,7 @@ def importable_tests() -> Iterator[pytest.MonkeyPatch]:
 
 
 def is_processes(pool: Any) -> bool:
-    return isinstance(pool, work_pool.WorkerProcessPool)
+    return not isinstance(pool, work_pool.WorkerThreadPool)
 
 
 # what is left behind

@@ -15,7 +15,7 @@ from batchup.sequences import FileRecordReader, Vocabulary
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 # a link to the demo, what others import, and those that are in frameworks/
-ELSEWHERE = {"digits", "reference_text", "sequences_with_torch", "typed_dataset_and_logs"}
+ELSEWHERE = {"digits", "reference_text", "cluster_job", "sequences_with_torch", "typed_dataset_and_logs"}
 
 
 def run(name: str, *arguments: str, cwd: Path) -> str:

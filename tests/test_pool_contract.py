@@ -33,6 +33,7 @@ from batchup.data_source import (
     batch_map_mean,
 )
 from batchup.errors import TooManyErrorsError
+from batchup.sampling.chunks import batch_count
 
 from . import users
 from .cases import COLUMNS, SOURCES, ColumnCase, SourceCase, columns, named, numbers
@@ -183,6 +184,18 @@ def test_any_buffer(pool: Any, buffer: Any) -> None:
     par = pool.parallel_data_source(ds, batch_buffer_size=buffer)
     for size in (1, 16, 299, 1000):
         assert_same_pass(par, ds, size, "RandomState")
+
+
+def test_chunks_grow_when_batches_turn_out_to_be_quick(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A buffer that was filled batch by batch is filled by several at a time, once that is worth while."""
+    ds = columns(300).map(slow)
+    par = pool.parallel_data_source(ds, batch_buffer_size=16)
+    together, begun = [1] * 20, []
+    begin = par._begin
+    monkeypatch.setattr(par, "_together", lambda walk: together.pop() if together else 4)
+    monkeypatch.setattr(par, "_begin", lambda chunk, walk: begun.append(batch_count(chunk)) or begin(chunk, walk))
+    assert_same(list(par.batch_iterator(3)), list(ds.batch_iterator(3)))
+    assert set(begun[-10:-1]) == {4}
 
 
 def test_large_batches(pool: Any) -> None:
@@ -703,7 +716,7 @@ def test_iterators_dropped_half_way(pool: Any) -> None:
 def test_who_keeps_every_batch(kind: str) -> None:
     """A consumer that keeps more than the budget of memory gets every batch all the same, and may write into them."""
     ds = ArrayDataSource([np.arange(120 * 10_000.0).reshape(120, -1), np.arange(120)])
-    keywords = {"memory": "1MiB"} if kind == "processes" else {}
+    keywords = {"memory": "1MiB"} if kind != "threads" else {}
     with leaving_nothing():
         with POOLS[kind](2, **keywords) as pool:
             expected = shuffled(ds)
@@ -910,7 +923,7 @@ def test_what_cannot_be_rebuilt_here(kind: str, task: Any) -> None:
     with importable_tests(), POOLS[kind](1) as pool:
         for _ in range(2):
             stream = pool.work_stream([task])
-            if kind == "processes":
+            if kind != "threads":
                 with pytest.raises(Exception, match=r"(?i)homeless|far from home"):
                     stream.retrieve()
             elif task[0] is fail_with:
@@ -1196,7 +1209,7 @@ def test_a_closed_pool(kind: str) -> None:
             par = pool.parallel_data_source(ds, batch_buffer_size=4)
             under_way, stream = par.batch_iterator(2), pool.work_stream(tasks(50), task_buffer_size=3)
             kept = list(islice(under_way, 3))
-            pids = pool.pids if kind == "processes" else ()
+            pids = pool.pids if kind != "threads" else ()
             assert stream.retrieve() == 0
         assert_same(kept, list(islice(ds.batch_iterator(2), 3)))
         for unfinished in (under_way, stream.retrieve_iter()):

@@ -107,10 +107,10 @@ class Program:
         self.took = self.ended - begin
         return status
 
-    def nothing_left(self, since: float | None = None) -> None:
+    def nothing_left(self, since: float | None = None, seconds: float = SECONDS) -> None:
         """Wait until everything is gone, and check that it is."""
         since = self.ended if since is None else since
-        gone = wait_for(lambda: not marked(self.mark), SECONDS)
+        gone = wait_for(lambda: not marked(self.mark), seconds)
         took = time.monotonic() - since
         sys.stdout.write(f"all gone {took:.2f} s after the end{'' if took < PROMISED else ' (LATE)'}\n")
         assert gone, [command(pid) for pid in marked(self.mark)]
@@ -134,8 +134,8 @@ class Program:
 Begin = Callable[[str], Program]
 
 
-@pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Begin]:
+@pytest.fixture(name="begin")
+def beginner(tmp_path: Path) -> Iterator[Begin]:
     """Yield what begins a program; all its processes end with the test."""
     programs: list[Program] = []
 
