@@ -21,6 +21,8 @@ BY_WORKERS = (
     "cold",
     "metadata",
     "busy",
+    "mapped",
+    "started",
     *WHOLE_FILES,
     *BY_ID,
 )
@@ -28,7 +30,8 @@ OF_IMAGES = ("scaled", "open_images")
 FROM_FILES = ("file", "file_cold", "file_hdf5", *BY_ID, "open_ids", "records_in_order", *OF_IMAGES)
 OF_NUMBERS = ("per_item", "busy")
 OF_SEQUENCES = ("ragged", "open", "shares")
-ONE_SHOT = ("cold", "metadata", "open", "shares", "open_ids", "open_images")
+ONE_SHOT = ("cold", "metadata", "open", "shares", "open_ids", "open_images", "started")
+BEYOND = "us beyond"
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ class Target:
     """What `contender` has to reach: `bound` times the rate of `against`, or `bound` of a figure that has a name.
 
     With `or_against` it is the rate of the slower of the two, in each round.
-    The figure is "us" a batch, "ms" until the first batch, "GB/s", or what a trial calls it. Only of GB/s it
+    With the figure "us beyond" it takes at most `bound` microseconds a batch more than `against` does.
+    The figure is else "us" a batch, "ms" until the first batch, "GB/s", or what a trial calls it. Only of GB/s it
     has to be at least `bound`, of all others at most.
     """
 

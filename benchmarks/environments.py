@@ -77,6 +77,13 @@ ENVIRONMENTS = {
         ("batchup", "numpy", "pooch"),
         ("numpy scipy tqdm six pooch",),
     ),
+    "ours_cluster": Environment(
+        "this tree's Ray pool",
+        ("ours_cluster", "limits"),
+        ("batchup", "numpy", "ray"),
+        ("numpy scipy tqdm six cloudpickle ray",),
+    ),
+    "ray": Environment("Ray", ("ray_by_hand",), ("ray", "numpy"), ("ray[data] numpy",)),
     "by_hand_images": Environment("images by hand", ("images_alone",), ("numpy",), ("numpy",)),
     "torch": Environment(
         "torch",

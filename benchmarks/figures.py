@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from declared import Target, work_from
+from declared import BEYOND, Target, work_from
 from records import CaseRecord, Entry
 
 RATE = "GB/s"
@@ -29,7 +29,7 @@ class Verdict:
         """Whether the target was reached."""
         if self.measured is None:
             return False
-        if self.target.against is None and self.target.figure != RATE:
+        if self.target.figure == BEYOND or (self.target.against is None and self.target.figure != RATE):
             return self.measured <= self.target.bound
         return self.measured >= self.target.bound
 
@@ -65,8 +65,11 @@ class Figures:
 
     def beyond(self, name: str, limit: str) -> float | None:
         """Microseconds that a batch of `name` takes beyond one of `limit`."""
-        pairs = self._rounds(name, limit)
-        return median(own - other for own, other in pairs) * 1e6 if pairs else None
+        more = self._more(name, limit)
+        return median(more) if more else None
+
+    def _more(self, name: str, against: str) -> list[float]:
+        return [1e6 * (own - other) for own, other in self._rounds(name, against)]
 
     def _ratios(self, name: str, *against: str | None) -> list[float]:
         compared = [[other / own for own, other in self._rounds(name, one)] for one in against if one is not None]
@@ -82,6 +85,8 @@ class Figures:
     def _verdict(self, target: Target) -> Verdict:
         if target.against is None:
             return Verdict(target, tuple(self._values(target.contender, target.figure)))
+        if target.figure == BEYOND:
+            return Verdict(target, tuple(self._more(target.contender, target.against)))
         if self.work.one_shot:
             figures = (self._values(name, target.figure) for name in (target.against, target.contender))
             return Verdict(target, tuple(other / own for other, own in zip(*figures, strict=False)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from declared import Target
+from declared import BEYOND, Target
 from figures import FIRST, RATE, Figures, Verdict, first_batch
 from records import BenchRecord, Build, CaseRecord, Entry
 
@@ -62,7 +62,25 @@ batch counts. Ratios are taken within each round, then their median: compare rat
 the rate as a share of that row's, *... is* how many times the rate of the row that of the contender named
 is. Where a cell holds a span, it is the median with the least and the most.
 """
-HEADS = {"w2": HEAD_FILES, "w3": HEAD_BY_WORKERS, "w8": HEAD_ITEMS, "w10": HEAD_DATASETS}
+HEAD_CLUSTER = """\
+# {page} benchmarks
+
+One machine is the whole cluster: what several would gain is not told here, only what it costs to have one.
+Every environment has a process of its own, and the contenders in it their pools, started once. Contenders
+take turns in shuffled rounds, after one round that is thrown away. Each turn waits until all is quiet, then
+is one trial in a fresh process (W11C), or runs whole epochs for at least 0.3 s, each from the call that
+begins it: its first batch counts, and nothing that was made ahead is left over, or owed. Ratios and
+differences are taken within each round, then their median: compare these, not times. *of x* is the rate as
+a share of that row's, *... is* how many times the rate of the row that of the contender named is. Where a
+cell holds a span, it is the median with the least and the most.
+"""
+HEADS = {
+    "w2": HEAD_FILES,
+    "w3": HEAD_BY_WORKERS,
+    "w8": HEAD_ITEMS,
+    "w10": HEAD_DATASETS,
+    "w11": HEAD_CLUSTER,
+}
 
 
 def page(name: str, records: list[tuple[BenchRecord, str]]) -> str:
@@ -184,7 +202,7 @@ def memory_cells(build: Build) -> list[str]:
 def targets(record: BenchRecord, figures: Figures) -> str:
     """Render the targets next to what was measured; a missed one says so."""
     rows = [verdict_row(record, verdict) for verdict in figures.verdicts()]
-    return _grid(["target", "measured", "verdict"], rows)
+    return _grid(["target", "measured", "verdict"], rows) if rows else ""
 
 
 def verdict_row(record: BenchRecord, verdict: Verdict) -> list[str]:
@@ -197,6 +215,8 @@ def verdict_row(record: BenchRecord, verdict: Verdict) -> list[str]:
 
 def wanting(target: Target, what: str) -> tuple[str, str]:
     """Say what a target asks for, and the unit that its figures have."""
+    if target.figure == BEYOND:
+        return f"{target.contender}: at most {target.bound:g} us a {what} beyond {target.against}", " us"
     if target.against is not None:
         figure = "" if target.figure == "us" else f", {target.figure}"
         slower = f" or {target.or_against}, the slower" if target.or_against is not None else ""

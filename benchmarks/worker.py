@@ -54,7 +54,7 @@ def make_source(work: Work, folder: str) -> Any:
         return np.random.default_rng(0).random(work.rows)
     if work.kind == "cold":
         return RowsFile(make_rows(work))
-    if work.kind in ("order", "enter", "metadata"):
+    if work.kind in ("order", "enter", "metadata", "started"):
         return np.empty(0)
     return make_rows(work)
 
