@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 
 # one for all clusters: Ray reads it once
 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -34,10 +35,9 @@ SETTINGS = {
 class Nodes:
     """A cluster of a head without workers, where this program is, and of nodes that may be lost."""
 
-    def __init__(self, count: int, cpus: int = 1, variables: Iterable[dict[str, str]] = ()) -> None:
+    def __init__(self, folder: str, count: int, cpus: int = 1, variables: Iterable[dict[str, str]] = ()) -> None:
         from ray.cluster_utils import Cluster
 
-        self._folder = tempfile.TemporaryDirectory(prefix="batchup-nodes-")
         self._cpus = cpus
         self.lost = 0
         self.cluster = Cluster(
@@ -47,7 +47,7 @@ class Nodes:
                 "num_cpus": 0,
                 "include_dashboard": False,
                 "object_store_memory": STORE,
-                "temp_dir": self._folder.name,
+                "temp_dir": folder,
             },
         )
         self.address: str = self.cluster.address
@@ -71,26 +71,20 @@ class Nodes:
     def close(self) -> None:
         """End all nodes."""
         self.cluster.shutdown()
-        self._folder.cleanup()
 
 
 @contextmanager
 def nodes(count: int, **keywords: Any) -> Iterator[Nodes]:
     """Yield a cluster, which ends with the block."""
-    before = {name: os.environ.get(name) for name in SETTINGS}
-    os.environ.update(SETTINGS)
-    try:
-        cluster = Nodes(count, **keywords)
+    with tempfile.TemporaryDirectory(prefix="batchup-nodes-") as folder, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**SETTINGS, "RAY_TMPDIR": folder}.items():
+            patch.setenv(name, value)
+        os.mkdir(f"{folder}/ray")  # where the address is noted, which a cluster of this kind does not make
+        cluster = Nodes(folder, count, **keywords)
         try:
             yield cluster
         finally:
             cluster.close()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def checksum(batches: Iterable[Any]) -> int:

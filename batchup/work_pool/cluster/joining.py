@@ -26,7 +26,7 @@ PATIENCE = 30.0  # seconds that a cluster may take to answer
 RETRY = 0.5
 PREFIX = "batchup-ray-"
 LONGEST = 40  # characters of the path of a folder in which Ray makes sockets: 107 is the most that those may have
-# when this program has been killed: gives Ray's processes time to see it, kills those that have not, and removes the
+# when this program has been killed, or Ray has not come up: gives Ray's processes time to see it, kills those that have not, and removes the
 # folder; they are known by what they have open there
 SWEEP = """
 cat
@@ -161,8 +161,9 @@ class Session:
                 sleep(RETRY)
                 shutil.rmtree(self.folder, ignore_errors=True)
         if self._sweeper is not None:
-            self._sweeper.kill()
-            self._sweeper.communicate()
+            if self.address:
+                self._sweeper.kill()
+            self._sweeper.communicate()  # if Ray was interrupted at its start, it may not know what it has started
 
     def leave(self) -> None:
         """Give up a share."""
