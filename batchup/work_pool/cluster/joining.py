@@ -26,8 +26,8 @@ PATIENCE = 30.0  # seconds that a cluster may take to answer
 RETRY = 0.5
 PREFIX = "batchup-ray-"
 LONGEST = 40  # characters of the path of a folder in which Ray makes sockets: 107 is the most that those may have
-# when this program has been killed, or Ray has not come up: gives Ray's processes time to see it, kills those that have not, and removes the
-# folder; they are known by what they have open there
+# when this program has been killed, or Ray has not come up: gives Ray's processes time to see it, kills those that
+# have not, and removes the folder; they are known by what they have open there
 SWEEP = """
 cat
 for second in 1 2 3; do
