@@ -24,7 +24,7 @@ test-all: test-frameworks test-numpy1 docs  ## test with every framework, with N
 
 # what frameworks are needed for, what imports them or not, and what takes long, all of it; then what every pool must do,
 # on a cluster, apart, since JAX minds the processes that Ray starts; `test` has run the rest
-test-frameworks: .venv-all/.all
+test-frameworks: .venv-all/.all .venv-all/nginx/usr/sbin/nginx
 	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) tests/frameworks --ignore-glob='*/test_ray_*' tests/test_house.py $(THOROUGH)
 	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) $(CLUSTER)
 
@@ -66,6 +66,12 @@ clean:  ## remove the environments and what was built in them
 	.venv-all/bin/pip install $(PIP_FLAGS) -e '.[demo,test,frameworks]'
 	.venv-all/bin/pip install $(PIP_FLAGS) --no-deps --target .venv-all/batchup-0.2.3 --upgrade 'batchup==0.2.3'
 	@touch $@
+
+# a real server to read from, of Debian's, unpacked beside the rest and installed nowhere
+.venv-all/nginx/usr/sbin/nginx: | .venv-all/.all
+	mkdir -p .venv-all/nginx
+	-apt-get update -qq
+	cd .venv-all/nginx && apt-get download -q nginx && dpkg -x nginx_*.deb . && rm nginx_*.deb
 
 .venv-numpy1/.test: pyproject.toml
 	$(PYTHON) -m venv .venv-numpy1

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         coerce_data_source,
     )
     from batchup.errors import BatchUpError
+    from batchup.formats import open_table
     from batchup.hypersequence import (
         HyperSequenceFile,
         HyperSequenceWriter,
@@ -104,9 +105,13 @@ _HOME: dict[str, list[str]] = {
         "loader",
         "replay",
     ],
+    "formats": [
+        "open_table",
+    ],
     "pipeline": [
         "Dataset",
     ],
+    "remote": [],
     "sampling": [
         "AbstractSampler",
         "BalancedBatchSampler",
@@ -184,6 +189,7 @@ __all__ = [
     "k_fold",
     "loader",
     "num_batches",
+    "open_table",
     "replay",
     "split",
 ]

@@ -38,7 +38,7 @@ class NpyRows:
     def extend(self, rows: NDArray[Any]) -> None:
         """Write rows."""
         self._check(rows.shape[1:], rows.dtype)
-        self._file.write(np.ascontiguousarray(rows).data)
+        self._file.write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)  # dates have no buffers
         self._rows += len(rows)
 
     def _check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

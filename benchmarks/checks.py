@@ -6,11 +6,12 @@ import itertools
 from typing import Any
 
 import numpy as np
-from declared import Work
+from declared import PARQUET, Work
 from files import RowFiles, ToCreate, ToWrite, read_back
 from images import pixels_of
 from items import LABEL, ROW, busy, kept_in_order, wrong_kept
 from jpegs import Jpegs, numbers_of
+from parquets import pair_of
 from sequences import Sequences, wrong_batches
 from slices import Epoch
 from sources import Array, row_numbers
@@ -21,6 +22,7 @@ WITHOUT_ROWS = ("random reads",)
 WITHOUT_PARSING = ("cut by length",)
 WITHOUT_FETCHING = ("sha256 alone",)
 WITHOUT_IDS = ("np.load alone", "one array by h5py")
+WIDENING = "Hugging Face"  # which makes int64 of all integers
 LOOKED_AT = 4  # of whole batches, two may well be neighbours
 DECODERS_DIFFER = 1.0
 
@@ -106,7 +108,10 @@ def _check_from_files(name: str, work: Work, source: RowFiles, epoch: Epoch) -> 
     if name in WITHOUT_PARSING:
         _check_cut(source, batches)
         return
-    pairs = [tuple(np.array(column) for column in _columns(batch)) for batch in batches]
+    found = [pair_of(work, batch) if work.kind in PARQUET else _columns(batch) for batch in batches]
+    pairs = [tuple(np.array(column) for column in columns) for columns in found]
+    if name.startswith(WIDENING):
+        pairs = [(rows.astype(work.dtype), labels) for rows, labels in pairs]
     _check_rows(name, work, source.rows(), [rows for rows, _ in pairs])
     for rows, labels in pairs:
         _require(np.array_equal(labels.ravel(), source.labels[row_numbers(rows)]), "labels are not those of the rows")

@@ -27,7 +27,8 @@ BY_WORKERS = (
     *BY_ID,
 )
 OF_IMAGES = ("scaled", "open_images")
-FROM_FILES = ("file", "file_cold", "file_hdf5", *BY_ID, "open_ids", "records_in_order", *OF_IMAGES)
+PARQUET = ("parquet", "parquet_table")
+FROM_FILES = ("file", "file_cold", "file_hdf5", *BY_ID, "open_ids", "records_in_order", *OF_IMAGES, *PARQUET)
 OF_NUMBERS = ("per_item", "busy")
 OF_SEQUENCES = ("ragged", "open", "shares")
 ONE_SHOT = ("cold", "metadata", "open", "shares", "open_ids", "open_images", "started")

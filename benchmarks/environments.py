@@ -83,6 +83,15 @@ ENVIRONMENTS = {
         ("batchup", "numpy", "ray"),
         ("numpy scipy tqdm six cloudpickle ray",),
     ),
+    "ours_parquet": Environment(
+        "this tree, Parquet",
+        ("ours_parquet", "parquet_by_hand"),
+        ("batchup", "numpy", "pyarrow"),
+        ("numpy scipy tqdm six pyarrow",),
+    ),
+    "hugging_face": Environment(
+        "Hugging Face datasets", ("hugging_face",), ("datasets", "pyarrow", "numpy"), ("datasets numpy",)
+    ),
     "ray": Environment("Ray", ("ray_by_hand",), ("ray", "numpy"), ("ray[data] numpy",)),
     "by_hand_images": Environment("images by hand", ("images_alone",), ("numpy",), ("numpy",)),
     "torch": Environment(

@@ -20,12 +20,13 @@ import w7
 import w8
 import w10
 import w11
+import w13
 from environments import ENVIRONMENTS, ROOT
 from harness import measure
 from records import BenchRecord
 from render import page
 
-BENCHES = {bench.name: bench for module in (w1, w2, w3, w4, w5, w6, w7, w8, w10, w11) for bench in module.BENCHES}
+BENCHES = {bench.name: bench for module in (w1, w2, w3, w4, w5, w6, w7, w8, w10, w11, w13) for bench in module.BENCHES}
 
 
 def arguments() -> argparse.Namespace:

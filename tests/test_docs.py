@@ -66,6 +66,7 @@ def test_every_page_is_reachable() -> None:
         "typed_files",
         "pipeline",
         "datasets",
+        "remote",
         "config",
         "data_source",
         "sampling",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError, LengthError
-from batchup.pipeline.formats import read_npy, read_npz, write_npy, write_npz
+from batchup.formats import read_npy, read_npz, write_npy, write_npz
 
 DTYPES = st.one_of(hnp.scalar_dtypes(), hnp.unicode_string_dtypes(), hnp.byte_string_dtypes())
 ARRAYS = DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(max_dims=3, max_side=4)))

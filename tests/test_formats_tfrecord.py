@@ -26,7 +26,7 @@ from batchup.errors import (
     InvalidValueError,
     MissingExtraError,
 )
-from batchup.pipeline.formats import read_tfrecord, write_tfrecord
+from batchup.formats import read_tfrecord, write_tfrecord
 
 ITEMS: list[dict[str, Any]] = [{"x": [0.5, n], "y": n - 1, "name": f"item {n}"} for n in range(5)]
 
@@ -78,7 +78,7 @@ def test_raw_round_trip(
     path = tmp_path_factory.mktemp("raw") / "a"
     write_tfrecord(records, path, compression, raw=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batchup.pipeline.formats.tfrecord.BLOCK", blocks)
+        patch.setattr("batchup.formats.tfrecord.BLOCK", blocks)
         assert list(read_tfrecord(path, compression=compression, raw=True)) == records
 
 

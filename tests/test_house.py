@@ -27,11 +27,13 @@ FLOORS = [
     {"errors"},
     {"_"},
     {"config"},
+    {"remote"},
     {"columns", "sampling"},
     {"data_source"},
     {"work_pool"},
     {"loaders"},
     {"hypersequence", "sequences", "typed_files", "adapters"},
+    {"formats"},
     {"pipeline"},
     {"datasets", "demo"},
     {"cli"},
@@ -227,6 +229,7 @@ def run_python(code: str) -> str:
 
 HEAVY = [
     "crc32c",
+    "fsspec",
     "h5py",
     "jax",
     "keras",
@@ -241,6 +244,7 @@ HEAVY = [
     "tensorflow",
     "torch",
     "tqdm",
+    "urllib3",
 ]
 
 

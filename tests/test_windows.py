@@ -76,6 +76,18 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> Counting:
     return counting
 
 
+class Uneven(Counting):
+    """Chunks of different lengths, one of them without rows."""
+
+    bounds = np.array([0, 7, 7, 500, 501, 1300, N])
+    rows = 799
+
+    def read(self, numbers: list[int]) -> Iterator[NDArray[Any]]:
+        for number in numbers:
+            self.read_so_far[number] += 1
+            yield X[self.bounds[number] : self.bounds[number + 1]]
+
+
 def source(chunks: Counting, **keywords: Any) -> ArrayDataSource:
     """Return a source over chunks and the numbers of the samples."""
     ds = ArrayDataSource([X, np.arange(N)], **keywords)
@@ -244,3 +256,28 @@ def test_beside_others(chunks: Counting) -> None:
         np.testing.assert_array_equal(one, other)
     assert set(users.asked) == {10}
     assert max(users.told) <= 640
+
+
+@every_pass
+@pytest.mark.parametrize("size", [1, 64])
+def test_uneven_chunks(keywords: dict[str, Any], size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of different lengths give the same batches, each being read once for those of a window."""
+    monkeypatch.setattr("batchup.columns.chunked.KEPT", 0)
+    chunks = Uneven()
+    ds = ArrayDataSource([X, np.arange(N)])
+    ds._take_columns([ChunkedColumn(chunks, chunks.bounds), ds._gathered_columns[1]])
+    assert listed(ds.batch_iterator(size, **keywords)) == listed(plain().batch_iterator(size, **keywords))
+    assert 1 not in chunks.read_so_far  # which has no rows
+    if set(keywords) == {"shuffle"}:
+        assert chunks.read_so_far.total() <= 40
+
+
+def test_uneven_chunks_by_slice_and_index() -> None:
+    """Rows are found by slices and indices at the bounds of chunks."""
+    column = ChunkedColumn(Uneven(), Uneven.bounds)
+    assert column.chunk_rows == N // 6
+    assert column.window > 0
+    for places in ([0, 6, 7, 499, 500, 501, 1299, 1300, N - 1], [N - 1, 7, 7], []):
+        assert column.gather(np.array(places, np.intp)).tolist() == X[places].tolist()
+    for start, stop in ((0, N), (5, 9), (499, 502), (3, 3)):
+        assert column.gather(slice(start, stop)).tolist() == X[start:stop].tolist()

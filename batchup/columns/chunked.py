@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._indices import Indices
+from batchup.columns.ragged import Ragged
 from batchup.columns.records import LOOPED
 
 KEPT = 64 * 2**20  # bytes of chunks that are kept when they have been read
@@ -25,7 +26,7 @@ class Chunks(Protocol):
     Attributes
     ----------
     rows : int
-        Rows in a chunk.
+        Rows in a chunk; the most of them, if chunks differ.
     constant : bool
         Whether nobody can write to them.
     dtype : numpy.dtype
@@ -54,12 +55,15 @@ class ChunkedColumn:
     ----------
     chunks : Chunks
         The dataset.
+    bounds : ndarray of int, shape (chunks + 1,), optional
+        The first row of each chunk, and behind them the number of rows, if chunks differ.
     """
 
     cheap = resident = views = False
 
-    def __init__(self, chunks: Chunks) -> None:
+    def __init__(self, chunks: Chunks, bounds: NDArray[np.intp] | None = None) -> None:
         self._chunks = chunks
+        self._bounds = bounds
         self.dtype = chunks.dtype
         length, *shape = chunks.shape
         self.sample_shape = tuple(shape)
@@ -67,12 +71,12 @@ class ChunkedColumn:
         self._kept = Kept(KEPT)
         self._keeps = chunks.constant and chunks.rows > 1
         self._row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
-        self.window = window_for(length, chunks.rows, self._row_bytes) if self._keeps and self.takes_out else 0
+        self.window = window_for(length, self.chunk_rows, self._row_bytes) if self._keeps and self.takes_out else 0
 
     @property
     def chunk_rows(self) -> int:
-        """Rows in a chunk."""
-        return self._chunks.rows
+        """Rows in a chunk; on average, if chunks differ."""
+        return self._chunks.rows if self._bounds is None else max(1, len(self) // max(1, len(self._bounds) - 1))
 
     @property
     def constant(self) -> bool:
@@ -91,12 +95,12 @@ class ChunkedColumn:
         if out is None:
             out = np.empty((len(indices), *self.sample_shape), self.dtype)
         order = np.argsort(indices, kind="stable")
-        owners = indices[order] // self._chunks.rows
+        owners = self._owners(indices[order])
         bounds = [*np.flatnonzero(np.diff(owners, prepend=-1)).tolist(), len(order)]
         needed = dict(zip(owners[bounds[:-1]].tolist(), pairwise(bounds), strict=True))
         for number, chunk in self._read(list(needed)):
             places = order[slice(*needed[number])]
-            self._put(chunk, indices[places] - number * self._chunks.rows, out, places)
+            self._put(chunk, indices[places] - self._first_row(number), out, places)
         return out
 
     def view(self, indices: slice) -> NDArray[Any]:
@@ -104,6 +108,15 @@ class ChunkedColumn:
 
     def expect(self, indices: Indices) -> bool:
         return False
+
+    def _owners(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the numbers of the chunks in which rows lie."""
+        if self._bounds is None:
+            return rows // self._chunks.rows
+        return np.searchsorted(self._bounds, rows, "right") - 1  # behind chunks without rows
+
+    def _first_row(self, number: int) -> int:
+        return number * self._chunks.rows if self._bounds is None else int(self._bounds[number])
 
     def _read(self, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield chunks with their numbers; those that are kept come first, before they have to go."""
@@ -148,11 +161,11 @@ class Kept:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._chunks: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._chunks: OrderedDict[int, Any] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def get(self, number: int) -> NDArray[Any] | None:
+    def get(self, number: int) -> Any:
         """Return a chunk, None if it is not here."""
         with self._lock:
             if number not in self._chunks:
@@ -160,7 +173,7 @@ class Kept:
             self._chunks.move_to_end(number)
             return self._chunks[number]
 
-    def put(self, number: int, rows: NDArray[Any]) -> None:
+    def put(self, number: int, rows: Any) -> None:
         """Keep a chunk, and let go of others that have not been used for longer."""
         with self._lock:
             if number in self._chunks:
@@ -171,17 +184,17 @@ class Kept:
                 self._bytes -= size_of(self._chunks.popitem(last=False)[1])
 
 
-def size_of(rows: NDArray[Any]) -> int:
-    """Return how many bytes of memory an array holds on to, with those of texts that it refers to.
+def size_of(rows: Any) -> int:
+    """Return how many bytes of memory an array holds on to, or `Ragged`, with those of texts that it refers to.
 
     >>> size_of(np.zeros((10, 4))[:1])
     320
     """
-    whole = rows
+    whole = rows = rows.values if isinstance(rows, Ragged) else rows
     while isinstance(whole.base, np.ndarray):
         whole = whole.base
     referred = sum(map(sys.getsizeof, rows.reshape(-1).tolist())) if rows.dtype.hasobject else 0
-    return whole.nbytes + referred
+    return int(whole.nbytes) + referred
 
 
 def _copied(rows: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:

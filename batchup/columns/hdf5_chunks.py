@@ -168,7 +168,7 @@ class RawChunks:
         first, behind = start // self.rows, -(-stop // self.rows)
         if start >= stop:
             return np.empty((0, *self.shape[1:]), self.dtype)
-        rows = np.concatenate(list(self.read(list(range(first, behind)))))
+        rows = np.concatenate(list(self.read(list(range(first, behind)))), dtype=self.dtype)  # its byte order, too
         return rows[start - first * self.rows : stop - first * self.rows]
 
     def read(self, numbers: list[int]) -> Iterator[NDArray[Any]]:

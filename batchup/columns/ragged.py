@@ -130,7 +130,8 @@ class Ragged(SequenceColumn):
         if len(shapes) > 1:
             raise LengthError(f"the elements of sequences must have one shape, got {sorted(shapes)}")
         wanted = filled[0].dtype if dtype is None else np.dtype(dtype)
-        return cls(np.concatenate([_converted(array, wanted, dtype is not None) for array in filled]), offsets)
+        converted = [_converted(array, wanted, dtype is not None) for array in filled]
+        return cls(np.concatenate(converted, dtype=wanted), offsets)  # of its byte order, too
 
     @classmethod
     def joined(cls, parts: Sequence[Ragged]) -> Ragged:
@@ -146,7 +147,9 @@ class Ragged(SequenceColumn):
         if len(shapes) != 1:
             raise LengthError(f"the elements of sequences must have one shape, got {sorted(shapes)}")
         lengths = np.concatenate([part.lengths for part in parts])
-        return cls(np.concatenate(filled), np.concatenate([[0], np.cumsum(lengths)]))
+        same = {values.dtype for values in filled} == {filled[0].dtype}
+        values = np.concatenate(filled, dtype=filled[0].dtype if same else None)  # of its byte order, too
+        return cls(values, np.concatenate([[0], np.cumsum(lengths)]))
 
     @property
     def values(self) -> NDArray[Any]:

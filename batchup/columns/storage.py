@@ -25,15 +25,15 @@ class Storage(ABC):
 
     Parameters
     ----------
-    file : OpenFile
-        The file.
+    file : OpenFile or None
+        The file; None if it is none of this machine.
     path : str
         Its name, for messages.
     size : int
         How many bytes of it are read from.
     """
 
-    def __init__(self, file: OpenFile, path: str, size: int) -> None:
+    def __init__(self, file: OpenFile | None, path: str, size: int) -> None:
         self.path = path
         self.size = size
         self.closed = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from batchup.data_source.abstract import AbstractDataSource
@@ -15,10 +16,11 @@ def coerce_data_source(x: Any) -> AbstractDataSource:
 
     Parameters
     ----------
-    x : AbstractDataSource, list, tuple or dict of array-like, file, iterator, or callable
+    x : AbstractDataSource, list, tuple or dict of array-like, file, path, iterator, or callable
         A source is returned as it is; array-likes make an `ArrayDataSource`, an iterator an
         `IteratorDataSource`, a callable a `CallableDataSource`. What has a method `data_source`, as batch files
-        have, is asked for one.
+        have, is asked for one. The name of a file, or a pattern, makes one over the rows of all columns, as dicts: see
+        `open_table`.
 
     Raises
     ------
@@ -41,11 +43,15 @@ def coerce_data_source(x: Any) -> AbstractDataSource:
         return ArrayDataSource(list(x) if isinstance(x, tuple) else x)
     if callable(getattr(x, "data_source", None)):
         return coerce_data_source(x.data_source())
+    if isinstance(x, (str, os.PathLike)):
+        from batchup.formats import open_table
+
+        return open_table(x).data_source()
     if hasattr(x, "__next__"):
         return IteratorDataSource(x)
     if callable(x):
         return CallableDataSource(x)
     raise InvalidTypeError(
-        "cannot make a data source: expected one, a list of array-likes, an iterator or a callable, "
+        "cannot make a data source: expected one, a list of array-likes, a file, an iterator or a callable, "
         f"got {type(x).__name__}"
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from batchup._extras import required
 from batchup.errors import InvalidValueError
-from batchup.pipeline.formats.whole import whole_file
+from batchup.formats.whole import whole_file
 
 _GAP = 4  # pixels
 _SMALLEST = 48  # pixels of an image on the sheet

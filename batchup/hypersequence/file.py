@@ -16,23 +16,27 @@ from batchup.columns.files import OpenFile
 from batchup.columns.storage import MappedStorage, ReadStorage, Storage
 from batchup.errors import ChecksumError, FileFormatError, UnsupportedError
 from batchup.hypersequence.checksums import Finding, findings, stored_checksums
-from batchup.hypersequence.format import read_format
+from batchup.hypersequence.format import Format, read_format
+from batchup.hypersequence.remote_storage import RemoteStorage
 from batchup.hypersequence.sequence import HyperSequence
+from batchup.remote import RemoteFile, is_remote
+from batchup.remote.addresses import local_path
 
 
 class HyperSequenceFile(HyperSequence):
-    """A .hsq file, mapped into memory.
+    """A .hsq file, mapped into memory; or one elsewhere, whose batches are fetched ahead of need.
 
-    What the file says of itself is checked when it is opened, the data only on request. Arrays that were handed
-    out stay valid when the file is closed. A file is pickled as its path; any number of threads may read from it. It
-    must not be cut short by others while it is open: that ends the program.
+    What the file says of itself is checked when it is opened, the data only on request; what is fetched from elsewhere
+    always is. Arrays that were handed out stay valid when the file is closed. A file is pickled as its path; any number
+    of threads may read from it. It must not be cut short by others while it is open and mapped: that ends the program.
 
     Parameters
     ----------
-    hyper_seq_file : str or path-like
-        Name of the file.
+    hyper_seq_file : str, path-like or RemoteFile
+        Name of the file, or its address (``https://...``, ``s3://...``); a `RemoteFile` is closed with this.
     use_mmap : bool, default True
-        Whether to map the file into memory. Otherwise everything is read when it is asked for.
+        Whether to map the file into memory. Otherwise everything is read when it is asked for. It makes no difference
+        for files elsewhere.
     copy_buffer : bool, default False
         Whether ``[i]`` gives copies, aligned and writable, rather than read-only views of the mapping.
     thread_safe : bool, default False
@@ -67,23 +71,27 @@ class HyperSequenceFile(HyperSequence):
 
     def __init__(
         self,
-        hyper_seq_file: str | os.PathLike[str],
+        hyper_seq_file: str | os.PathLike[str] | RemoteFile,
         use_mmap: bool = True,
         copy_buffer: bool = False,
         thread_safe: bool = False,
         *,
         verify: bool = False,
     ) -> None:
-        self._path = os.path.abspath(os.fspath(hyper_seq_file))
         self._options = bool(use_mmap), bool(copy_buffer), bool(thread_safe)
-        self._file: OpenFile | None = OpenFile(self._path)
-        self._format, self._meta_checksum = read_format(self._file.reader(), self._path)
-        super().__init__(np.arange(self._format.batches))
-        kind = MappedStorage if use_mmap else ReadStorage
-        self._storage: Storage = kind(self._file, self._path, self._format.data_bytes)
+        file, self._path = _file_of(hyper_seq_file)
+        self._file: OpenFile | RemoteFile | None = file
+        try:
+            self._format, self._meta_checksum = read_format(file.reader(), self._path)
+            super().__init__(np.arange(self._format.batches))
+            self._storage = _storage_of(file, self._path, self._format, bool(use_mmap))
+        except BaseException:
+            if isinstance(file, RemoteFile):
+                file.close()
+            raise
         self._copy = bool(copy_buffer)
         self._tail, self._record_bytes = self._format.records, self._format.record_bytes
-        self._records = self._mapped_records() if use_mmap else None
+        self._records = self._mapped_records() if isinstance(self._storage, MappedStorage) else None
         if verify:
             self._verify_now()
 
@@ -151,14 +159,20 @@ class HyperSequenceFile(HyperSequence):
         return f"<{type(self).__name__} {self._path!r}: {rows} rows in batches of {size}>"
 
     def __reduce__(self) -> Any:
-        return _reopened, (self._path, self._options, self._identity(), self._numbers)
+        file = self._opened()
+        return _reopened, (
+            file if isinstance(file, RemoteFile) else self._path,
+            self._options,
+            self._identity(),
+            self._numbers,
+        )
 
     def _identity(self) -> tuple[int, int]:
         """Return what tells this file from others: checksums of what it says of itself, and of its checksums."""
         table = stored_checksums(self._opened().reader(), self._format) if self._format.has_checksums else b""
         return self._meta_checksum, zlib.crc32(bytes(table))
 
-    def _opened(self) -> OpenFile:
+    def _opened(self) -> OpenFile | RemoteFile:
         self._storage.check_open()
         assert self._file is not None
         return self._file
@@ -264,12 +278,28 @@ class _Columns(Mapping[str, RecordColumn]):
         return f"<columns {', '.join(self._also)}>"
 
 
+def _file_of(file: Any) -> tuple[OpenFile | RemoteFile, str]:
+    """Return an open file, of this machine or elsewhere, and its name for messages."""
+    if is_remote(file):
+        file = RemoteFile(file)
+    if isinstance(file, RemoteFile):
+        return file, file.name
+    path = os.path.abspath(local_path(file))
+    return OpenFile(path), path
+
+
+def _storage_of(file: OpenFile | RemoteFile, path: str, layout: Format, use_mmap: bool) -> Storage:
+    if isinstance(file, RemoteFile):
+        return RemoteStorage(file, layout)
+    return (MappedStorage if use_mmap else ReadStorage)(file, path, layout.data_bytes)
+
+
 def _reopened(
-    path: str, options: tuple[bool, bool, bool], identity: tuple[int, int], numbers: NDArray[np.intp]
+    file: str | RemoteFile, options: tuple[bool, bool, bool], identity: tuple[int, int], numbers: NDArray[np.intp]
 ) -> HyperSequenceFile:
-    hsq = HyperSequenceFile(path, *options)
+    hsq = HyperSequenceFile(file, *options)
     if hsq._identity() != identity:
-        raise FileFormatError(f"{path} is another file now than when it was sent here")
+        raise FileFormatError(f"{hsq._path} is another file now than when it was sent here")
     hsq._numbers = numbers
     return hsq
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from batchup.errors import InvalidTypeError
+from batchup.formats import Readers
 from batchup.pipeline import joining
 from batchup.pipeline.calls import Calls
 from batchup.pipeline.endings import Endings
-from batchup.pipeline.formats import Readers
 from batchup.pipeline.mux import Mux
 from batchup.pipeline.picture import chain, facts
 from batchup.pipeline.rows import Rows

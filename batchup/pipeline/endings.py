@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from batchup.errors import IndexRangeError, InvalidValueError
+from batchup.formats import Writers
 from batchup.pipeline.base import Base, checked_dtype
-from batchup.pipeline.formats import Writers
 from batchup.pipeline.functions import applied
 from batchup.pipeline.nested import described, each_leaf, stacked
 from batchup.pipeline.stage import checked_function, known

@@ -47,11 +47,18 @@ class Image(Feature):
         return {"mode": self.mode, "size": self.size}
 
     def load(self, source: str) -> NDArray[np.uint8]:
-        pillow = required("PIL.Image", "image", "Image")
-        with pillow.open(source) as image:
-            mode = self.mode or (image.mode if image.mode in ("L", "RGB", "RGBA", "I;16", "F", "LA") else "RGB")
-            converted = image if image.mode == mode else image.convert(mode)
-            return np.asarray(converted if self.size is None else converted.resize(self.size))
+        with required("PIL.Image", "image", "Image").open(source) as image:
+            return self.pixels(image)
+
+    def mode_of(self, image: Any) -> str:
+        """Return the mode that an image of Pillow is converted to."""
+        return self.mode or (image.mode if image.mode in ("L", "RGB", "RGBA", "I;16", "F", "LA") else "RGB")
+
+    def pixels(self, image: Any) -> NDArray[Any]:
+        """Return the pixels of an image of Pillow."""
+        mode = self.mode_of(image)
+        converted = image if image.mode == mode else image.convert(mode)
+        return np.asarray(converted if self.size is None else converted.resize(self.size))
 
     def plot(self, data: Any, columns: int | None = None) -> Any:
         """Return a contact sheet, a `matplotlib.figure.Figure`.

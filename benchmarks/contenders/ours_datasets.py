@@ -15,7 +15,7 @@ from batchup.columns import ScaledArray
 from batchup.data_source import ArrayDataSource
 from batchup.datasets import MNIST
 from batchup.datasets.fetching import fetch
-from batchup.pipeline.formats import read_npy
+from batchup.formats import read_npy
 from contenders import Trial, Ways
 
 SEED = 7

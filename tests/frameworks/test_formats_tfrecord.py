@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchup.pipeline.formats import read_tfrecord, write_tfrecord
-from batchup.pipeline.formats.example import ExampleParser, MalformedError, encoded_example
+from batchup.formats import read_tfrecord, write_tfrecord
+from batchup.formats.example import ExampleParser, MalformedError, encoded_example
 
 from ..test_formats_example import ODD, VALUES, WRITTEN
 

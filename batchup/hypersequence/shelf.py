@@ -1,0 +1,278 @@
+"""Units of a file elsewhere, in memory: fetched ahead of need by some threads, each once, within a bound."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchup.errors import ChecksumError
+from batchup.hypersequence.units import Units
+from batchup.remote import RemoteFile
+from batchup.remote.problems import closed_error
+
+BUDGET = 128 * 2**20  # bytes of units in memory; half of them may be fetched ahead
+RUN = 8 * 2**20  # bytes of neighbours that are asked for at once
+THREADS = 8  # at most: where an answer takes its time, many at once are faster
+IDLE = 1.0  # seconds after which a thread ends that has nothing to do
+MOST_WANTED = 2**16  # units
+
+
+class Read:
+    """A unit of which something has been read.
+
+    Attributes
+    ----------
+    data : ndarray of uint8
+        Its bytes, read-only.
+    left : int
+        How many bytes are still to be read, until all have been.
+    """
+
+    __slots__ = ("data", "left")
+
+    def __init__(self, data: NDArray[np.uint8]) -> None:
+        self.data = data
+        self.left = len(data)
+
+
+class Shelf:
+    """The units that are in memory, and those that are on their way there.
+
+    Parameters
+    ----------
+    file : RemoteFile
+        Where they are fetched from.
+    units : Units
+        Where they are, and what they should be.
+    """
+
+    def __init__(self, file: RemoteFile, units: Units) -> None:
+        self._file = file
+        self._units = units
+        self._most = max(2, BUDGET // units.unit_bytes)
+        self._begin()
+        _shelves.add(self)
+
+    def _begin(self) -> None:
+        self._changed = threading.Condition()
+        self._fresh: dict[int, NDArray[np.uint8]] = {}  # that nobody has read, the first that came first
+        self._read: OrderedDict[int, Read] = OrderedDict()  # the one that goes first is first
+        self._coming: set[int] = set()
+        self._wanted: dict[int, None] = {}
+        self._awaited: Counter[int] = Counter()
+        self._problems: dict[int, Exception] = {}  # of those that are awaited
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def expect(self, numbers: Iterable[int], now: bool = False) -> bool:
+        """Have units fetched that will soon be read, or `now`; return whether some are not there yet."""
+        with self._changed:
+            missing = [n for n in numbers if n not in self._fresh and n not in self._read]
+            new = dict.fromkeys(n for n in missing if n not in self._coming)
+            if new and not self._closed and len(self._wanted) < MOST_WANTED:
+                self._wanted = {**new, **self._wanted} if now else {**self._wanted, **new}
+                self._hire()
+            return bool(missing)
+
+    def get(self, number: int, size: int) -> NDArray[np.uint8]:
+        """Return the bytes of a unit, fetched now if need be, so many of which will be read."""
+        mine: list[int] = []
+        try:
+            while True:
+                with self._changed:
+                    data = self._found(number, size)
+                    if data is not None:
+                        return data
+                    if number in self._coming:
+                        self._await(number)
+                        continue
+                    mine.append(number)
+                    self._take(number)
+                self._fetch(mine)
+        finally:
+            self._release(mine)
+
+    def close(self) -> None:
+        """Let go of all units, and end the threads."""
+        with self._changed:
+            self._closed = True
+            self._wanted, self._fresh = {}, {}
+            self._read.clear()
+            self._changed.notify_all()
+            threads = [thread for thread in self._threads if thread is not threading.current_thread()]
+        self._file.close()
+        for thread in threads:
+            thread.join()
+
+    def forget(self) -> None:
+        """Begin anew, in a process that was forked: the threads are not there."""
+        closed = self._closed
+        self._begin()
+        self._closed = closed
+
+    def _found(self, number: int, size: int) -> NDArray[np.uint8] | None:
+        """Return a unit that is there; those of which all was read go first, then those that were read long ago."""
+        if self._closed:
+            raise closed_error(self._file.name)
+        if number in self._fresh:
+            self._read[number] = Read(self._fresh.pop(number))
+            self._hire()
+        unit = self._read.get(number)
+        if unit is None:
+            return None
+        unit.left -= size
+        self._read.move_to_end(number, last=unit.left > 0)
+        return unit.data
+
+    def _await(self, number: int) -> None:
+        """Wait until something has happened to a unit that is on its way; raise if it cannot be fetched."""
+        self._awaited[number] += 1
+        try:
+            self._changed.wait()
+        finally:
+            self._awaited[number] -= 1
+        if number in self._problems:
+            raise self._problems.pop(number)
+
+    def _take(self, number: int) -> None:
+        """Take note that a unit is being fetched now, and make room for it: of those that were read, if there are."""
+        self._coming.add(number)
+        self._wanted.pop(number, None)
+        while len(self._fresh) + len(self._read) + len(self._coming) > self._most:
+            if self._read:
+                self._read.popitem(last=False)
+            elif self._fresh:
+                del self._fresh[next(iter(self._fresh))]
+            else:
+                return
+
+    def _hire(self) -> None:
+        """See to it that there are threads, if there is something to be fetched ahead."""
+        if not self._wanted or not self._room() or self._closed:
+            return
+        if self._idle:
+            self._changed.notify_all()
+        elif len(self._threads) < THREADS:
+            thread = threading.Thread(target=self._work, name="batchup fetches batches", daemon=True)
+            self._threads.append(thread)
+            try:
+                thread.start()
+            except BaseException as error:
+                self._threads.remove(thread)
+                if not isinstance(error, RuntimeError):  # no more threads can be started; who reads fetches
+                    raise
+
+    def _room(self) -> bool:
+        """Return whether one more unit may be fetched ahead."""
+        return len(self._fresh) + len(self._coming) < max(1, self._most // 2)
+
+    def _work(self) -> None:
+        """Be a thread."""
+        try:
+            while run := self._next_run():
+                try:
+                    self._fetch(run)
+                except Exception as error:  # noqa: BLE001  it is for who waits for a unit
+                    self._failed(run, error)
+                finally:
+                    self._release(run)
+        finally:
+            with self._changed:
+                if threading.current_thread() in self._threads:  # or this is a forked process
+                    self._threads.remove(threading.current_thread())
+
+    def _failed(self, run: list[int], error: Exception) -> None:
+        with self._changed:
+            self._problems = {n: error for n, count in self._awaited.items() if count and n in run}
+            self._changed.notify_all()
+
+    def _next_run(self) -> list[int]:
+        """Wait for units that can be fetched ahead, and take neighbours; none if there are none for a while."""
+        until = time.monotonic() + IDLE
+        with self._changed:
+            while not self._closed:
+                if self._wanted and self._room():
+                    return self._run_from(next(iter(self._wanted)))
+                self._idle += 1
+                try:
+                    self._changed.wait(until - time.monotonic())
+                finally:
+                    self._idle -= 1
+                if time.monotonic() >= until:
+                    break
+        return []
+
+    def _run_from(self, number: int) -> list[int]:
+        run: list[int] = []
+        while number in self._wanted and self._room() and len(run) * self._units.unit_bytes < RUN:
+            self._take(number)
+            run.append(number)
+            number += 1
+        self._hire()
+        return run
+
+    def _fetch(self, left: list[int]) -> None:
+        """Fetch units that have been taken: from the disk of this machine, else neighbours at once."""
+        while left:
+            room = self._empty(left[0])
+            if self._file.recall(self._units.place(left[0])[0], room) and not self._units.fault(left[0], room):
+                self._put(left, room)
+            else:
+                self._fetch_together(left, room)
+
+    def _release(self, left: list[int]) -> None:
+        """Let others fetch units that were taken and have not come."""
+        if left:
+            with self._changed:
+                self._coming.difference_update(left)
+                self._changed.notify_all()
+
+    def _fetch_together(self, left: list[int], room: NDArray[np.uint8]) -> None:
+        """Fetch neighbours by one request, and have each as soon as it is there."""
+        rooms = [room, *map(self._empty, left[1:])]
+        for number in self._file.fill(self._units.place(left[0])[0], rooms):
+            self._check(left[0], rooms[number])
+            self._put(left, rooms[number])
+
+    def _check(self, number: int, data: NDArray[np.uint8]) -> None:
+        """Check a unit that has come; fetch it once more if it is not what was written, then keep it."""
+        start = self._units.place(number)[0]
+        if self._units.fault(number, data):
+            list(self._file.fill(start, [data]))
+            fault = self._units.fault(number, data)
+            if fault:
+                raise ChecksumError(f"{self._file.name}: {fault}; it came so twice: have it written anew where it lies")
+        self._file.keep(start, data)
+
+    def _empty(self, number: int) -> NDArray[np.uint8]:
+        return np.empty(self._units.place(number)[1], np.uint8)
+
+    def _put(self, left: list[int], data: NDArray[np.uint8]) -> None:
+        """Put the first of some units that are on their way on the shelf."""
+        data.flags.writeable = False
+        with self._changed:
+            if not self._closed:
+                self._fresh[left[0]] = data
+            self._coming.discard(left[0])
+            del left[0]
+            self._changed.notify_all()
+
+
+_shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for shelf in list(_shelves):
+        shelf.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

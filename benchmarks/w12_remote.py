@@ -1,0 +1,145 @@
+"""W12: batch files from a web server on loopback, against curl: `python benchmarks/w12_remote.py --nginx <program>`.
+
+Not among the benches of `run.py`, since it needs nginx and curl. Each round measures all ways in a shuffled order; what
+is told are medians over rounds, and the median of each round's ratio to curl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from batchup import hypersequence as hs
+from batchup import remote
+
+BATCH = 64
+TARGET = 0.7  # of curl's rate
+CONF = """
+daemon off;
+master_process off;
+pid {home}/pid;
+error_log {home}/error.log;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    server {{ listen 127.0.0.1:{port}; root {home}/www; }}
+}}
+"""
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nginx", default=os.environ.get("BATCHUP_NGINX") or shutil.which("nginx"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of each file")
+    options = parser.parse_args()
+    if options.nginx is None or shutil.which("curl") is None:
+        parser.error("nginx and curl are needed: --nginx says where nginx is")
+    return options
+
+
+def curl(url: str) -> float:
+    """Return the rate of curl, in GB/s."""
+    command = ["curl", "-s", "-o", os.devnull, "-w", "%{speed_download}", url]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / 1e9
+
+
+def epoch(url: str, shuffle: int | None, cache: bool) -> float:
+    """Return the rate of one epoch, native batch by native batch, in GB/s of rows; opening the file is part of it."""
+    rows, begin = 0, time.perf_counter()
+    with hs.HyperSequenceFile(remote.RemoteFile(url, cache=cache)) as hsq:
+        for _, numbers in hsq.data_source(by="batch").batch_iterator(BATCH, shuffle=shuffle):
+            rows += len(numbers)
+        row_bytes = sum(dtype.itemsize for side in hsq.dtypes() for dtype in side)
+    return rows * row_bytes / (time.perf_counter() - begin) / 1e9
+
+
+def cold(url: str, shuffle: int | None) -> float:
+    """Return the rate of an epoch that is kept on the disk."""
+    remote.clear_cache()
+    return epoch(url, shuffle, cache=True)
+
+
+def warm(url: str, shuffle: int | None) -> float:
+    """Return the rate of an epoch that is on the disk."""
+    epoch(url, shuffle, cache=True)
+    return epoch(url, shuffle, cache=True)
+
+
+WAYS: dict[str, Callable[[str], float]] = {
+    "curl": curl,
+    "shuffled, cache=False": lambda url: epoch(url, 1, cache=False),
+    "shuffled, being kept": lambda url: cold(url, 1),
+    "shuffled, kept": lambda url: warm(url, 1),
+    "in order, cache=False": lambda url: epoch(url, None, cache=False),
+}
+
+
+def written(path: Path, row_bytes: int, megabytes: int) -> None:
+    """Write a file of random rows."""
+    rows = megabytes * 10**6 // row_bytes
+    rng = np.random.default_rng(0)
+    with hs.HyperSequenceWriter(path, batch_size=BATCH) as writer:
+        for start in range(0, rows, max(1, rows // 20)):
+            numbers = np.arange(start, min(rows, start + max(1, rows // 20)))
+            writer.extend(inputs=rng.integers(0, 256, (len(numbers), row_bytes), dtype=np.uint8), outputs=numbers)
+
+
+def measure(url: str, rounds: int) -> None:
+    """Measure all ways, and print a table."""
+    rates: dict[str, list[float]] = {way: [] for way in WAYS}
+    for number in range(rounds):
+        for way in random.Random(number).sample(list(WAYS), len(WAYS)):
+            rates[way].append(WAYS[way](url))
+    print("| way | GB/s | of curl | target |\n| --- | --- | --- | --- |")
+    for way, found in rates.items():
+        ratio = median(one / other for one, other in zip(found, rates["curl"], strict=True))
+        met = "" if way == "curl" else f"{TARGET} {'met' if ratio >= TARGET else 'missed'}"
+        print(f"| {way} | {median(found):.2f} | {ratio:.2f} | {met} |")
+
+
+def main() -> None:
+    """Serve two files, and measure."""
+    options = arguments()
+    os.environ["no_proxy"] = "127.0.0.1"
+    with tempfile.TemporaryDirectory(prefix="batchup-w12-") as folder, socket.socket() as free:
+        home = Path(folder)
+        os.environ["BATCHUP_HOME"] = str(home / "home")
+        (home / "www").mkdir()
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        (home / "nginx.conf").write_text(CONF.format(home=home, port=port))
+        server = subprocess.Popen([options.nginx, "-p", folder, "-c", str(home / "nginx.conf")])
+        try:
+            for row_bytes in (110_592, 3072):
+                written(home / "www" / "rows.hsq", row_bytes, options.megabytes)
+                print(f"\nrows of {row_bytes} bytes, native batches of {BATCH}\n")
+                measure(f"http://127.0.0.1:{port}/rows.hsq", options.rounds)
+        finally:
+            server.kill()
+            server.wait()
+
+
+if __name__ == "__main__":
+    main()

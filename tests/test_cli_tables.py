@@ -1,0 +1,221 @@
+"""`batchup info`, `head`, `verify`, `convert`, `split` and `stats`: what they print, how they end, what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import batchup
+from batchup.cli import main
+from batchup.formats import open_table
+
+from .tables import check_same, images, texts, whole
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Have a function that runs the command in a folder, and returns its status and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(100, dtype=np.float32)
+    batchup.Dataset(x=x, label=np.arange(100) % 3).write("all.npz")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(list(arguments))
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
+
+
+def test_info(run: Run) -> None:
+    """`info` tells format, rows, bytes and columns; for people, and as JSON."""
+    size = os.path.getsize("all.npz")
+    status, out, _ = run("info", "all.npz")
+    assert (status, out) == (0, f"all.npz: npz, 100 rows, {size / 1000:.1f} kB\n  x      float32\n  label  int64\n")
+    status, out, _ = run("info", "--json", "*.npz")
+    assert status == 0
+    assert json.loads(out) == [
+        {
+            "path": "all.npz",
+            "format": "npz",
+            "rows": 100,
+            "bytes": size,
+            "columns": [
+                {"name": "x", "type": "float32", "dtype": "<f4", "shape": []},
+                {"name": "label", "type": "int64", "dtype": "<i8", "shape": []},
+            ],
+            "meta": {},
+        }
+    ]
+
+
+def test_some_files_are_wrong(run: Run) -> None:
+    """What can be told is told; each file that is wrong has a line, and the status is 1."""
+    Path("bad.npz").write_bytes(b"no such thing")
+    for command in ("info", "verify"):
+        status, out, err = run(command, "none.npz", "bad.npz", "all.npz")
+        assert status == 1
+        assert out.startswith("all.npz: ")
+        assert [line.split(": ")[0] for line in err.splitlines()] == ["batchup", "batchup"]
+        assert "none.npz" in err
+        assert "bad.npz" in err
+
+
+def test_head(run: Run) -> None:
+    """`head` shows some rows below the names of the columns, arrays in brief; as JSON they are whole."""
+    assert run("head", "-n", "2", "all.npz")[1] == "x    label\n0.0  0\n1.0  1\n"
+    assert run("head", "-n", "1", "--columns", "label", "--json", "all.npz")[1] == '{"label": 0}\n'
+    batchup.Dataset(images()).write("images.npz")
+    _, out, _ = run("head", "-n", "1", "images.npz")
+    assert out.splitlines()[1].startswith("uint8 (5, 4): ")
+    assert len(out.splitlines()[1]) < 60
+    _, out, _ = run("head", "-n", "1", "images.npz", "--json")
+    assert json.loads(out) == {"image": images()["image"][0].tolist(), "label": 0}
+    assert run("head", "-n", "0", "all.npz")[1] == "x  label\n"
+
+
+def test_verify(run: Run) -> None:
+    """`verify` reads to the end, and finds a byte that has changed."""
+    assert run("convert", "all.npz", "all.hsq")[0] == 0
+    status, out, _ = run("verify", "all.npz", "all.hsq")
+    assert status == 0
+    assert [line.split(", ")[-1] for line in out.splitlines()] == ["all is well"] * 2
+    with open("all.hsq", "r+b") as file:
+        file.seek(100)
+        file.write(b"\xff")
+    status, out, err = run("verify", "all.hsq", "--json")
+    assert status == 1
+    (told,) = json.loads(out)
+    assert len(told["problems"]) == 1
+    assert "all.hsq" in err
+
+
+def test_stats(run: Run) -> None:
+    """`stats` tells extremes, mean and deviation, and how often each label occurs."""
+    _, out, _ = run("stats", "all.npz", "--json")
+    told = json.loads(out)
+    x = np.arange(100)
+    assert told["x"] == {"dtype": "float32", "rows": 100, "min": 0, "max": 99, "mean": x.mean(), "std": x.std()}
+    assert told["label"]["values"] == {"0": 34, "1": 33, "2": 33}
+    _, out, _ = run("stats", "all.npz", "--columns", "label")
+    assert out.startswith("label\n  dtype  int64\n  rows   100\n")
+    assert "\n  0: 34, 1: 33, 2: 33\n" in out
+
+
+def test_convert(run: Run) -> None:
+    """`convert` writes the same rows, says how many, and replaces nothing unless it is told to."""
+    status, out, _ = run("convert", "all.npz", "all.npz", "twice.hsq", "--columns", "label,x")
+    assert status == 0
+    assert out.startswith("twice.hsq: 200 rows, ")
+    before = Path("twice.hsq").read_bytes()
+    status, _, err = run("convert", "all.npz", "twice.hsq")
+    assert status == 1
+    assert "--overwrite" in err
+    assert Path("twice.hsq").read_bytes() == before
+    assert run("convert", "all.npz", "twice.hsq", "--overwrite", "--dtype", "label=int8")[0] == 0
+    with open_table("twice.hsq") as table:
+        assert table.rows == 100
+        assert table.fields["label"].dtype == np.int8
+
+
+def test_a_cast_that_loses(run: Run) -> None:
+    """A number that a dtype cannot hold is an error, and no file is made."""
+    batchup.Dataset(x=[1, 300]).write("large.npz")
+    status, _, err = run("convert", "large.npz", "small.npz", "--dtype", "x=uint8")
+    assert (status, err) == (1, "batchup: column 'x': 300 cannot be uint8\n")
+    assert sorted(os.listdir()) == ["all.npz", "large.npz"]
+    status, _, err = run("convert", "large.npz", "small.npz", "--dtype", "y=uint8")
+    assert (status, err) == (1, "batchup: large.npz has no columns ['y']: it has ['x']\n")
+
+
+def test_split_into_pieces(run: Run) -> None:
+    """Pieces have so many rows, in their order; if one cannot be written, none stays."""
+    status, out, _ = run("split", "all.npz", "--rows", "40", "part-{:02d}.npz")
+    assert (status, out) == (0, "part-00.npz: 40 rows\npart-01.npz: 40 rows\npart-02.npz: 20 rows\n")
+    with open_table("part-*.npz") as parts, open_table("all.npz") as table:
+        check_same(whole(parts), whole(table))
+    os.remove("part-00.npz")
+    os.remove("part-01.npz")
+    status, _, err = run("split", "all.npz", "--rows", "40", "part-{:02d}.npz")
+    assert status == 1
+    assert "part-02.npz" in err
+    assert sorted(os.listdir()) == ["all.npz", "part-02.npz"]
+    status, _, err = run("split", "all.npz", "--rows", "40", "part.npz")
+    assert status == 1
+    assert "part-{:05d}.npz" in err
+
+
+def test_split_into_shares(run: Run) -> None:
+    """Each row is in one file; shares are what was asked for, by class if need be; the seed decides."""
+    command = ["split", "all.npz", "--shares", "0.8,0.2", "--seed", "3", "--stratify", "label", "--overwrite"]
+    assert run(*command, "a.npz", "b.npz")[1] == "a.npz: 80 rows\nb.npz: 20 rows\n"
+    with open_table("a.npz") as first, open_table("b.npz") as second:
+        parts = [whole(first), whole(second)]
+    assert sorted(np.concatenate([part["x"] for part in parts]).tolist()) == list(range(100))
+    assert all((np.diff(part["x"]) > 0).all() for part in parts)
+    assert sorted(np.bincount(parts[1]["label"]).tolist()) == [6, 7, 7]
+    assert run(*command, "c.npz", "d.npz")[0] == 0
+    assert Path("a.npz").read_bytes() == Path("c.npz").read_bytes()
+    status, _, err = run("split", "all.npz", "--shares", "0.8,0.3", "e.npz", "f.npz")
+    assert status == 1
+    assert "come to 1" in err
+
+
+@pytest.mark.parametrize("command", [[], ["info", "convert"], ["convert"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` tells every option, and shows how the command is used."""
+    for one in command or [""]:
+        with pytest.raises(SystemExit) as ended:
+            main([*([one] if one else []), "--help"])
+        assert ended.value.code == 0
+        out = capsys.readouterr().out
+        assert ("$ batchup " in out) == bool(one)
+        assert all(len(line) <= 120 for line in out.splitlines())
+
+
+def test_ctrl_c(tmp_path: Path) -> None:
+    """Ctrl-C in a conversion leaves nothing, and is status 130."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", rng.integers(256, size=(60_000, 1_000), dtype=np.uint8))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batchup", "convert", "a.npy", "a.npz", "--write", "compressed=true"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while len(os.listdir(tmp_path)) == 1 and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "\nbatchup: interrupted; a.npz was not written\n"
+    assert os.listdir(tmp_path) == ["a.npy"]
+
+
+def test_who_reads_has_seen_enough(run: Run) -> None:
+    """`batchup head ... | head -1` ends without a word."""
+    command = f"{sys.executable} -m batchup head all.npz -n 100 --json | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ('{"x": 0.0, "label": 0}\n', "")
+
+
+def test_texts(run: Run) -> None:
+    """Texts go through as they are."""
+    block: Any = texts()
+    batchup.Dataset([dict(zip(block, row, strict=True)) for row in zip(*block.values(), strict=True)]).write("a.jsonl")
+    assert run("convert", "a.jsonl", "b.parquet")[0] == 0
+    with open_table("b.parquet") as table:
+        check_same(whole(table), block)
