@@ -28,10 +28,10 @@ test-frameworks: .venv-all/.all .venv-all/nginx/usr/sbin/nginx
 	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) tests/frameworks --ignore-glob='*/test_ray_*' tests/test_house.py $(THOROUGH)
 	BATCHUP_TEST_ALL=1 .venv-all/bin/$(TESTS) $(CLUSTER)
 
-# what is killed, interrupted or fuzzed for minutes does not depend on NumPy
+# what is killed, interrupted or fuzzed for minutes, or comes from a server, does not depend on NumPy
 test-numpy1: .venv-numpy1/.test
 	BATCHUP_TEST_H5MAPPER=1 .venv-numpy1/bin/$(TESTS) tests $(foreach kind,crash soak fuzz leftovers reliability,\
-		--ignore-glob='*_$(kind).py')
+		--ignore-glob='*_$(kind).py') --ignore-glob='*/test_remote_*'
 
 check: .venv/.test  ## lint, check the format and the types
 	.venv/bin/ruff check .
@@ -76,7 +76,7 @@ clean:  ## remove the environments and what was built in them
 .venv-numpy1/.test: pyproject.toml
 	$(PYTHON) -m venv .venv-numpy1
 	.venv-numpy1/bin/pip install $(PIP_FLAGS) $(TORCH)
-	.venv-numpy1/bin/pip install $(PIP_FLAGS) 'numpy==1.26.*' 'h5mapper==0.3.3' -e '.[demo,test]'
+	.venv-numpy1/bin/pip install $(PIP_FLAGS) 'numpy==1.26.*' 'pyarrow==15.*' 'h5mapper==0.3.3' -e '.[demo,test]'
 	@touch $@
 
 .venv-docs/.docs: pyproject.toml

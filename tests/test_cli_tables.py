@@ -19,6 +19,7 @@ import batchup
 from batchup.cli import main
 from batchup.formats import open_table
 
+from .kills import room_for
 from .tables import check_same, images, texts, whole
 
 Run = Callable[..., tuple[int, str, str]]
@@ -134,7 +135,7 @@ def test_a_cast_that_loses(run: Run) -> None:
     """A number that a dtype cannot hold is an error, and no file is made."""
     batchup.Dataset(x=[1, 300]).write("large.npz")
     status, _, err = run("convert", "large.npz", "small.npz", "--dtype", "x=uint8")
-    assert (status, err) == (1, "batchup: column 'x': 300 cannot be uint8\n")
+    assert (status, err) == (1, "batchup: large.npz, rows 0 to 1, column 'x': 300 cannot be uint8\n")
     assert sorted(os.listdir()) == ["all.npz", "large.npz"]
     status, _, err = run("convert", "large.npz", "small.npz", "--dtype", "y=uint8")
     assert (status, err) == (1, "batchup: large.npz has no columns ['y']: it has ['x']\n")
@@ -219,3 +220,75 @@ def test_texts(run: Run) -> None:
     assert run("convert", "a.jsonl", "b.parquet")[0] == 0
     with open_table("b.parquet") as table:
         check_same(whole(table), block)
+
+
+def test_pieces_over_what_is_read(run: Run) -> None:
+    """Files that are read may be replaced by the pieces; if one of them is damaged, all stay as they were."""
+    for number in range(4):
+        batchup.Dataset(x=np.arange(10) + 10 * number).write(f"q-{number:02d}.npz")
+    assert run("split", "q-*.npz", "--rows", "5", "q-{:02d}.npz", "--overwrite")[0] == 0
+    with open_table("q-*.npz") as table:
+        assert whole(table)["x"].tolist() == list(range(40))
+    data = bytearray(Path("q-05.npz").read_bytes())
+    data[-200] ^= 1
+    Path("q-05.npz").write_bytes(data)
+    before = {name: Path(name).read_bytes() for name in os.listdir()}
+    assert run("split", "q-*.npz", "--rows", "3", "q-{:02d}.npz", "--overwrite")[0] == 1
+    assert {name: Path(name).read_bytes() for name in os.listdir()} == before
+
+
+def test_shares_are_there_together(run: Run) -> None:
+    """If one share cannot be written, none is there."""
+    batchup.Dataset(x=np.arange(100_000.0)).write("large.npz")
+    with room_for(400_000):
+        assert run("split", "large.npz", "--shares", ".7,.3", "one.hsq", "two.hsq")[0] == 1
+    assert sorted(os.listdir()) == ["all.npz", "large.npz"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".hsq", ".parquet", ".records", ".tfrecord", ".csv.gz", ".jsonl.zst"])
+def test_a_byte_that_has_changed(run: Run, suffix: str) -> None:
+    """Formats with checksums notice a byte that has changed; of others `verify` does not say that all is well."""
+    batchup.Dataset(x=np.random.default_rng(0).random(3000).astype(np.float32)).write(f"a{suffix}")
+    assert run("verify", f"a{suffix}")[1].endswith("all is well\n")
+    data = bytearray(Path(f"a{suffix}").read_bytes())
+    data[len(data) // 2] ^= 1
+    Path(f"a{suffix}").write_bytes(data)
+    status, out, err = run("verify", f"a{suffix}")
+    assert (status, out) == (1, "")
+    assert f"a{suffix}" in err
+    np.save("a.npy", np.arange(3))
+    assert run("verify", "a.npy")[1].endswith("there are no checksums to compare\n")
+
+
+def test_mistyped_options(run: Run) -> None:
+    """What a reader or a writer has no option for is named, with those that there are."""
+    status, _, err = run("info", "all.npz", "--option", "nosuch=1")
+    assert (status, err.splitlines()[0]) == (
+        1,
+        "batchup: the reader of the format 'npz' has no option 'nosuch': it has on_error",
+    )
+    status, _, err = run("convert", "all.npz", "b.npz", "--write", "rows=3")
+    assert (status, err) == (1, "batchup: the writer of the format 'npz' has no option 'rows': it has compressed\n")
+
+
+def test_zeros_in_front(run: Run) -> None:
+    """`--dtype` is told to the reader of what has no dtypes: the zeros of a number that is a text stay."""
+    Path("z.csv").write_text("zip\n01234\n00501\n")
+    assert run("convert", "z.csv", "z.npz", "--dtype", "zip=U5")[0] == 0
+    with open_table("z.npz") as table:
+        assert whole(table)["zip"].tolist() == ["01234", "00501"]
+
+
+def test_elsewhere(run: Run) -> None:
+    """Addresses and patterns of them are read as files are."""
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    for number in range(2):
+        files.pipe_file(f"/there/{number}.jsonl", b'{"x": %d}\n' % number)
+    try:
+        assert run("head", "memory://there/*.jsonl", "--json")[1] == '{"x": 0}\n{"x": 1}\n'
+        assert run("info", "memory://there/2.jsonl")[0] == 1
+        assert batchup.Dataset.read("memory://there/1.jsonl").list() == [{"x": 1}]
+    finally:
+        files.rm("/there", recursive=True)

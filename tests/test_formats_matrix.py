@@ -88,12 +88,17 @@ def test_what_a_format_holds(kind: str, name: str, tmp_path: Path) -> None:
         check_table(path, block, holds[kind] == "cast")
         with open_table(path) as table:
             assert (table.columns() is not None) == random_access(name)
+            assert table.checksums == ("yes" in line_of(name).split(" | ")[-1])
 
 
 def random_access(name: str) -> bool:
     """Return whether the docs say that rows can be read in any order."""
-    line = next((line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}`")), "yes |")
-    return line.endswith("yes |")
+    return line_of(name).split(" | ")[-2] == "yes"
+
+
+def line_of(name: str) -> str:
+    """Return what the table says of a format."""
+    return next((line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}`")), "| x | yes | no |")
 
 
 @pytest.mark.parametrize("other", FORMATS)

@@ -17,6 +17,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 after an error, 3 if files were skipped, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # what the terminal has no characters for
     try:
         return int(options.run(options) or 0)
     except BrokenPipeError:  # who reads what is printed has seen enough

@@ -47,12 +47,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
     if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist()) if value.dtype.kind not in "mMV" else plain(value.astype(str).tolist())
+        if value.dtype.kind in "mM":
+            return plain(np.asarray(value).astype(str).tolist())
+        wide = value.dtype.kind in "fc" and value.dtype.itemsize > (8 if value.dtype.kind == "f" else 16)
+        return plain(
+            np.asarray(value).astype(complex if value.dtype.kind == "c" else float).tolist() if wide else value.tolist()
+        )
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, complex):
         return [plain(value.real), plain(value.imag)]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def cell(value: Any) -> str:
@@ -71,7 +78,7 @@ def cell(value: Any) -> str:
         return f"{len(value)} bytes"
     if isinstance(value, float):
         return f"{value:g}"
-    return _short(str(value).encode("unicode_escape").decode() if "\n" in str(value) else str(value))
+    return _short("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value)))
 
 
 def table_of(rows: Iterable[Sequence[str]], indent: str = "") -> str:

@@ -228,21 +228,23 @@ def _verify(options: argparse.Namespace) -> int:
             print(f"batchup: {problem}", file=sys.stderr)
         if not found["problems"] and not options.json:
             size = "" if found["bytes"] is None else f", {rounded(found['bytes'])}"
-            print(f"{found['path']}: {found['rows']:,} rows{size}, all is well")
+            how = "all is well" if found["checksums"] else "read to the end; there are no checksums to compare"
+            print(f"{found['path']}: {found['rows']:,} rows{size}, {how}")
     return int(any(found["problems"] for found in told))
 
 
 def _verified(path: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return what `verify` tells of a file."""
-    rows = 0
+    rows, checksums = 0, False
     problems: Sequence[Exception] = []
     try:
         with formats.open_table(path, format=options.format, **dict(options.option)) as table:
             rows, problems = formats.verify(table, _bar(os.path.basename(path)))
+            checksums = table.checksums or formats.compression_of(path) is not None
     except (BatchUpError, OSError) as error:
         problems = [error]
     told = [str(problem) for problem in problems]
-    return {"path": path, "rows": rows, "bytes": size_of(path), "problems": told}
+    return {"path": path, "rows": rows, "bytes": size_of(path), "checksums": checksums, "problems": told}
 
 
 def _stats(options: argparse.Namespace) -> int:
@@ -288,6 +290,8 @@ def _split(options: argparse.Namespace) -> int:
     common = {"target": options.to, "overwrite": options.overwrite, "bar": _bar("split")}
     with _opened(options) as table:
         if options.rows is not None:
+            if options.stratify is not None:
+                raise InvalidValueError("--stratify is for --shares; --rows keeps the order")
             if len(options.outs) > 1:
                 raise InvalidValueError(f"--rows takes one pattern for the files, got {options.outs}")
             written = formats.split_rows(table, options.outs[0], options.rows, **common)
@@ -307,7 +311,8 @@ def _split(options: argparse.Namespace) -> int:
 def _opened(options: argparse.Namespace) -> Iterator[Table]:
     """Open the files of a command as one table."""
     on_error = "skip" if getattr(options, "skip_errors", False) else "raise"
-    with formats.open_table(*options.files, format=options.format, on_error=on_error, **dict(options.option)) as table:
+    settings = {"on_error": on_error, **dict(options.option)}
+    with formats.open_table(*options.files, format=options.format, **settings) as table:
         yield table
 
 

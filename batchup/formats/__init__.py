@@ -15,6 +15,7 @@ from batchup.formats.access import open_table
 from batchup.formats.convert import Converted, convert
 from batchup.formats.dividing import split_rows, split_shares
 from batchup.formats.known import register_known
+from batchup.formats.opening import compression_of
 from batchup.formats.paths import found
 from batchup.formats.registry import Readers, Writers, format_of, function, register, suffixes, unregister
 from batchup.formats.rows import Rows
@@ -30,6 +31,7 @@ __all__ = [
     "Rows",
     "Table",
     "Writers",
+    "compression_of",
     "convert",
     "format_of",
     "found",

@@ -7,7 +7,7 @@ from typing import Any
 from batchup.errors import InvalidValueError
 from batchup.formats.many import Tables
 from batchup.formats.paths import found
-from batchup.formats.registry import format_of, readable
+from batchup.formats.registry import check_options, format_of, readable
 from batchup.formats.table import Table
 
 
@@ -59,8 +59,10 @@ def open_table(*paths: Any, format: str | None = None, **options: Any) -> Table:
         raise InvalidValueError(
             f"the files must be of one format, got {sorted(kinds)}: open those of each by themselves"
         )
-    kind = readable(kinds.pop())
+    (name,) = kinds
+    kind = readable(name)
     assert kind.table is not None
+    check_options(kind.table, options, f"the reader of the format {name!r}")
     if len(names) == 1:
         return kind.table(names[0], **options)
     return kind.table(names, **options) if kind.together else Tables(kind.table, names, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.formats.table import BYTES, TEXT, Block, Field, Table, objects
+from batchup.formats.table import BYTES, TEXT, Block, Field, Table, length_of, objects
 
 
 class Cast(Table):
@@ -39,12 +40,13 @@ class Cast(Table):
         self._table = table
 
     def blocks(self, names: Sequence[str] | None = None) -> Iterator[Block]:
-        before = self._table.fields
+        before, first = self._table.fields, 0
         for block in self._table.blocks(names):
             yield {
-                name: values if self.fields[name] == before[name] else self._cast(values, name)
+                name: values if self.fields[name] == before[name] else self._cast(values, name, first)
                 for name, values in block.items()
             }
+            first += length_of(block)
             self.bytes_done, self.bytes_total = self._table.bytes_done, self._table.bytes_total
 
     def check(self) -> Iterator[FileFormatError]:
@@ -53,7 +55,14 @@ class Cast(Table):
     def close(self) -> None:
         self._table.close()
 
-    def _cast(self, values: Any, name: str) -> Any:
+    def _cast(self, values: Any, name: str, first: int) -> Any:
+        """Return values in the dtype that is asked for; an error names the rows among which one cannot be."""
+        try:
+            return self._converted(values, name)
+        except InvalidValueError as error:
+            raise InvalidValueError(f"{self.path}, rows {first} to {first + len(values) - 1}, {error}") from None
+
+    def _converted(self, values: Any, name: str) -> Any:
         field = self.fields[name]
         if isinstance(values, Ragged):
             return Ragged(cast(values.values, field.dtype, name), values.offsets)
@@ -63,7 +72,7 @@ class Cast(Table):
 
 
 def cast(values: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Return the same values in another dtype; floats may be rounded.
+    """Return the same values in another dtype; floats may be rounded to floats.
 
     Raises
     ------
@@ -77,7 +86,8 @@ def cast(values: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     """
     if dtype in (TEXT, BYTES):
         return np.asarray(objects(values.tolist()))
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an imaginary part that goes, which is looked at below
         found: NDArray[Any] = values.astype(dtype)
     wrong = _differ(values, found)
     if wrong.any():
@@ -90,10 +100,15 @@ def _differ(values: NDArray[Any], found: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values are others now, but for the rounding of floats."""
     if values.dtype == object:
         return np.array([had != has for had, has in zip(values.tolist(), found.tolist(), strict=True)], bool)
-    if found.dtype.kind in "fc" and values.dtype.kind in "fcbiu":
-        return np.asarray(np.isfinite(values) & ~np.isfinite(found), bool)
-    back = found.astype(values.dtype)
-    same = back == values
+    if values.dtype.kind == "c" and found.dtype.kind != "c":
+        return np.asarray(values.imag != 0, bool) | _differ(values.real, found)
+    if found.dtype.kind in "fc" and values.dtype.kind in "fc":
+        return np.asarray((np.isfinite(values) & ~np.isfinite(found)) | ((values != 0) & (found == 0)), bool)
+    with np.errstate(all="ignore"):
+        back = (found.real if found.dtype.kind == "c" else found).astype(values.dtype)
+    same = (back == values) | ((back != back) & (values != values))
+    if values.dtype.kind in "iu" and found.dtype.kind in "fc":  # beyond it, what comes back means nothing
+        same &= np.abs(found) < 2.0 ** (8 * values.dtype.itemsize - (values.dtype.kind == "i"))
     if values.dtype.kind in "iu" and found.dtype.kind in "iu":  # a sign that is lost comes back
         same &= (found < 0) == (values < 0)
     return np.asarray(~same, bool)
@@ -107,7 +122,7 @@ def _checked(dtype: Any, field: Field, name: str) -> np.dtype[Any]:
         raise InvalidValueError(
             f"column {name!r}: {dtype!r} is no dtype of NumPy, such as 'float32' or 'U16'"
         ) from None
-    words = {"U": "texts", "S": "bytes"}
+    words = {"U": "texts", "S": "bytes", "M": "times", "m": "spans of time"}
     had, has = words.get(field.dtype.kind, "numbers"), words.get(wanted.kind, "numbers")
     if wanted.hasobject or wanted.kind == "V" or had != has:
         raise InvalidTypeError(f"column {name!r} is {field}: {had} cannot be cast to {wanted}")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from batchup.formats.access import open_table
 from batchup.formats.ahead import read_ahead
 from batchup.formats.casting import Cast
 from batchup.formats.paths import named
 from batchup.formats.progress import progress
-from batchup.formats.registry import format_of, writable
+from batchup.formats.registry import check_options, format_of, readable, writable
 from batchup.formats.table import Table, Write, length_of
 
 
@@ -96,18 +99,28 @@ def convert(
     1000
     """
     kind = writable(format_of(out, target))
+    assert kind.sink is not None
+    check_options(kind.sink, writing or (), f"the writer of the format {format_of(out, target)!r}")
     check_absent(out, overwrite)
     several = paths if isinstance(paths, (list, tuple)) else (paths,)
     begin = time.perf_counter()
-    with open_table(*several, format=source, on_error=on_error, **dict(reading or {})) as opened:
+    settings = {"on_error": on_error, **_dtypes_to_read(several, source, dtypes), **(reading or {})}
+    with open_table(*several, format=source, **settings) as opened:
         table = Cast(opened, dtypes) if dtypes else opened
         names = table.chosen(columns)
         fields = {name: table.fields[name] for name in names}
         count = table.rows if on_error == "raise" else None
-        assert kind.sink is not None
         with kind.sink(named(out), fields, rows=count, meta=table.meta, **dict(writing or {})) as write:
             rows = copy(table, names, write, bar)
         return Converted(rows, time.perf_counter() - begin, opened.problems)
+
+
+def _dtypes_to_read(paths: Sequence[Any], source: str | None, dtypes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the option by which a format that guesses dtypes is told them: texts have no length in it."""
+    called = readable(format_of(paths[0], source)).table
+    if not dtypes or "dtypes" not in inspect.signature(called or Table).parameters:
+        return {}
+    return {"dtypes": {name: "U" if np.dtype(dtype).kind == "U" else dtype for name, dtype in dtypes.items()}}
 
 
 def copy(table: Table, names: Sequence[str] | None, write: Write, bar: Any = None) -> int:

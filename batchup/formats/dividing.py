@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,10 @@ from batchup.formats.convert import check_absent
 from batchup.formats.progress import progress
 from batchup.formats.registry import format_of, writable
 from batchup.formats.table import Block, Table, Write, length_of, part_of
+from batchup.formats.together import together
 
 DRAWN = 2**16  # rows whose parts are drawn together, whatever the blocks are
+MOST_CLASSES = 10_000
 MOST = 10**9  # rows that NumPy draws from without putting them back
 
 
@@ -29,7 +30,7 @@ def split_rows(
 ) -> list[tuple[str, int]]:
     """Write a table into files of so many rows, the last of which may have fewer.
 
-    If it fails, none of the files that were written remains.
+    All files take their names when all are whole; if it fails, those that were there before stay as they were.
 
     Parameters
     ----------
@@ -62,24 +63,20 @@ def split_rows(
     _check_pattern(pattern)
     kind = writable(format_of(pattern.format(0), target))
     assert kind.sink is not None
-    written: list[tuple[str, int]] = []
-    try:
-        with closing(read_ahead(table.blocks())) as blocks, progress(table, bar) as tick:
-            for piece in _pieces(blocks, rows):
-                name = pattern.format(len(written))
-                check_absent(name, overwrite)
-                with kind.sink(name, table.fields, meta=table.meta) as write:
-                    count = 0
-                    for block in piece:
-                        write(block)
-                        count += length_of(block)
-                        tick(length_of(block))
-                written.append((name, count))
-    except BaseException:
-        for name, _ in written:
-            _removed(name)
-        raise
-    return written
+    written: dict[str, int] = {}
+    with together() as files, closing(read_ahead(table.blocks())) as blocks, progress(table, bar) as tick:
+        for piece in _pieces(blocks, rows):
+            name = pattern.format(len(written))
+            if name in written:
+                raise InvalidValueError(f"the names of the files must all differ, got {name!r} twice from {pattern!r}")
+            check_absent(name, overwrite)
+            written[name] = 0
+            with kind.sink(files.place_of(name), table.fields, meta=table.meta) as write:
+                for block in piece:
+                    write(block)
+                    written[name] += length_of(block)
+                    tick(length_of(block))
+    return list(written.items())
 
 
 def split_shares(
@@ -130,7 +127,8 @@ def split_shares(
     >>> batchup.formats.split_shares(table, ["train.npz", "test.npz"], [0.8, 0.2], seed=1, stratify="y")
     [('train.npz', 80), ('test.npz', 20)]
     """
-    if isinstance(outs, str) or len(outs) != len(shares) or len(set(outs)) != len(outs):
+    whole_number(seed, "seed")
+    if isinstance(outs, str) or not outs or len(outs) != len(shares) or len(set(outs)) != len(outs):
         raise InvalidValueError(f"each share needs a file of its own, got {len(shares)} shares and the files {outs!r}")
     kinds = [writable(format_of(out, target)) for out in outs]
     for out in outs:
@@ -139,11 +137,12 @@ def split_shares(
     sizes = _sizes([*counts.values()], shares)
     owners = {label: Owners(each, seed, number) for number, (label, each) in enumerate(zip(counts, sizes, strict=True))}
     done = [0] * len(outs)
-    with ExitStack() as stack:
+    table.problems.clear()  # of the pass that counted
+    with together() as files, ExitStack() as stack:
         writes: list[Write] = []
         for out, kind in zip(outs, kinds, strict=True):
             assert kind.sink is not None
-            writes.append(stack.enter_context(kind.sink(out, table.fields, meta=table.meta)))
+            writes.append(stack.enter_context(kind.sink(files.place_of(out), table.fields, meta=table.meta)))
         blocks = stack.enter_context(closing(read_ahead(table.blocks())))
         tick = stack.enter_context(progress(table, bar))
         for block in blocks:
@@ -208,11 +207,6 @@ def chosen_rows(block: Block, places: NDArray[np.intp]) -> Block:
     }
 
 
-def _removed(name: str) -> None:
-    with suppress(OSError):
-        shutil.rmtree(name) if os.path.isdir(name) else os.remove(name)
-
-
 def _pieces(blocks: Iterator[Block], rows: int) -> Iterator[Iterator[Block]]:
     """Yield, for each piece of so many rows, an iterator over parts of blocks, which is to be used up."""
     left: list[Block] = []
@@ -249,8 +243,10 @@ def _counted(table: Table, stratify: str | None, bar: Any) -> dict[Any, int]:
             if stratify is None:
                 counts[None] = counts.get(None, 0) + length_of(block)
             else:
-                for label in block[stratify].tolist():
+                for label in _labels(block, stratify):
                     counts[label] = counts.get(label, 0) + 1
+                if len(counts) > MOST_CLASSES:
+                    raise InvalidValueError(f"stratify={stratify!r}: it has more than {MOST_CLASSES} different values")
             tick(length_of(block))
     return counts
 
@@ -261,7 +257,7 @@ def _sizes(counts: Sequence[int], shares: Sequence[float]) -> list[list[int]]:
     >>> _sizes([34, 33, 33], [0.8, 0.2])
     [[27, 7], [27, 6], [26, 7]]
     """
-    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+    if not all(0 <= share <= 1 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-9):
         raise InvalidValueError(f"shares must be at least 0, and come to 1, got {list(shares)}")
     found = []
     owed = np.zeros(len(shares))
@@ -281,7 +277,7 @@ def _owners(block: Block, stratify: str | None, owners: Mapping[Any, Owners]) ->
     """Return to which part each row of a block belongs."""
     if stratify is None:
         return owners[None].next(length_of(block))
-    labels = block[stratify].tolist()
+    labels = _labels(block, stratify)
     places: dict[Any, list[int]] = {}
     for place, label in enumerate(labels):
         places.setdefault(label, []).append(place)
@@ -293,10 +289,16 @@ def _owners(block: Block, stratify: str | None, owners: Mapping[Any, Owners]) ->
     return found
 
 
+def _labels(block: Block, stratify: str) -> list[Any]:
+    """Return the classes of rows; what is no number is one class, though nan is not nan."""
+    labels = block[stratify].tolist()
+    return [label if label == label else math.nan for label in labels] if block[stratify].dtype.kind == "f" else labels
+
+
 def _check_pattern(pattern: str) -> None:
     try:
         different = pattern.format(0) != pattern.format(1)
-    except (IndexError, KeyError, ValueError):
+    except (IndexError, KeyError, ValueError, AttributeError, TypeError):
         different = False
     if not different:
         raise InvalidValueError(

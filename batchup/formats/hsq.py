@@ -117,6 +117,8 @@ class HsqTable(ColumnarTable):
         If it is damaged (`ChecksumError`, if that tells), or something else.
     """
 
+    checksums = True
+
     def __init__(self, path: str, *, on_error: str = "raise", verify: bool = False) -> None:
         hsq = HyperSequenceFile(path)
         size, columns = hsq.batch_size(), {name: hsq.columns[name] for name in hsq.names}

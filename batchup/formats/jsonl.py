@@ -146,7 +146,7 @@ class JsonlTable(Table):
             raise self.problems[0]
         self.problems.clear()  # they are told when the rows are read
         self.fields = first_rows(path, data.removeprefix(_BOM), *asked)
-        self.chosen([*asked[0], *asked[1]])
+        self.chosen([*{**asked[0], **asked[1]}])
 
     def blocks(self, names: Sequence[str] | None = None) -> Iterator[Block]:
         parser = Parser(self, self.chosen(names))

@@ -52,7 +52,11 @@ def read_npy(path: Any, mmap: bool = True) -> NDArray[Any]:
     >>> read_npy("squares.npy")[3]
     memmap([3, 9])
     """
-    (name,) = found((path,))
+    name, *others = found((path,))
+    if others:
+        raise InvalidValueError(
+            f"{path} fits {len(others) + 1} files: read_npy reads one, open_table as many as there are"
+        )
     with open(name, "rb") as file:
         header = read_header(file, name)
         check_size(header.size, os.fstat(file.fileno()).st_size, name)

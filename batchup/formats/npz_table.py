@@ -51,6 +51,8 @@ class NpzTable(Table):
         If the file is damaged, or something else, or has Python objects in it, or arrays of different lengths.
     """
 
+    checksums = True
+
     def __init__(self, path: str, *, on_error: str = "raise") -> None:
         with seekable(path) as raw, told(path), zipfile.ZipFile(raw) as file:
             members = members_of(file)

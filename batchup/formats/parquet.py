@@ -121,6 +121,8 @@ class ParquetTable(Table):
         As for `Table`.
     """
 
+    checksums = True
+
     def __init__(
         self,
         path: str,

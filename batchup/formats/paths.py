@@ -8,6 +8,8 @@ import os
 from typing import Any
 
 from batchup.errors import InvalidTypeError, InvalidValueError
+from batchup.remote.addresses import is_remote, local_path
+from batchup.remote.places import listed
 
 
 def found(paths: tuple[Any, ...], folders: bool = False) -> tuple[str, ...]:
@@ -42,11 +44,21 @@ def named(path: Any) -> str:
 
 
 def _named(name: str, folders: bool) -> list[str]:
+    if is_remote(name):
+        return _elsewhere(name)
+    name = local_path(name)
     if os.path.isdir(name) and not folders:
         raise IsADirectoryError(errno.EISDIR, "it is a folder: name files, or a pattern such as folder/*", name)
     if os.path.exists(name):
         return [name]
     names = sorted(file for file in glob.glob(name, recursive=True) if folders or not os.path.isdir(file))
+    if not names:
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", name)
+    return names
+
+
+def _elsewhere(name: str) -> list[str]:
+    names = listed(name)
     if not names:
         raise FileNotFoundError(errno.ENOENT, "there is no such file", name)
     return names

@@ -120,6 +120,8 @@ class RecordsTable(ColumnarTable):
         If it is damaged (`ChecksumError`, if that tells), or something else.
     """
 
+    checksums = True
+
     def __init__(self, path: str, *, on_error: str = "raise", verify: bool = False) -> None:
         if is_remote(path):
             raise UnsupportedError(f"{path}: record files are read on this machine: copy it here first")

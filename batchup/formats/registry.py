@@ -18,6 +18,7 @@ from batchup.formats.paths import named
 from batchup.formats.rows import Sink
 
 _FORMATS: dict[str, Format | InModule] = {}
+_GIVEN = ("rows", "meta")  # to a sink, by what is written
 
 
 class Format(NamedTuple):
@@ -136,6 +137,16 @@ def format_called(name: str) -> Format:
         raise InvalidValueError(f"there is no format {name!r}: there are {', '.join(sorted(_FORMATS))}")
     _check_installed(name, f"{name} files")
     return _loaded(name)
+
+
+def check_options(called: Callable[..., Any], options: Iterable[str], what: str) -> None:
+    """Raise an error if something that reads or writes has no such options."""
+    parameters = inspect.signature(called).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    there = [name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY and name not in _GIVEN]
+    if wrong := [name for name in options if name not in there]:
+        raise InvalidTypeError(f"{what} has no option {wrong[0]!r}: it has {', '.join(there) or 'none'}")
 
 
 def function(name: str) -> Any:

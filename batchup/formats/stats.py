@@ -50,8 +50,9 @@ class Moments:
         self._least = least if self._least is None else min(self._least, least)
         self._most = most if self._most is None else max(self._most, most)
         with np.errstate(all="ignore"):  # of infinite values: their mean is what it is
-            mean = float(flat.mean(dtype=np.float64))
-            squares = float(np.square(flat - np.float64(mean), dtype=np.float64).sum())
+            exact = np.longdouble if flat.dtype.kind in "iu" and flat.dtype.itemsize == 8 else np.float64
+            middle = flat.mean(dtype=exact)
+            mean, squares = float(middle), float(np.square(flat - middle, dtype=exact).sum())
             delta, total = mean - self._mean, self.count + flat.size
             self._mean += delta * flat.size / total
             self._squares += squares + delta * delta * self.count * flat.size / total

@@ -95,9 +95,13 @@ class Table(ABC):
     ----------
     problems : list of FileFormatError
         What has been left out.
+    checksums : bool
+        Whether `blocks` or `check` would notice if what was written has changed.
     bytes_done, bytes_total : int, int or None
         How far `blocks` has come, in bytes of the file, for formats whose `rows` are not known.
     """
+
+    checksums = False  # whether it is noticed if what was written has changed
 
     def __init__(
         self,
@@ -179,6 +183,8 @@ class Table(ABC):
             return list(self.fields)
         if isinstance(names, str):
             raise InvalidTypeError(f"columns must be a sequence of str, got {names!r}")
+        if len(set(names)) < len(names):
+            raise InvalidValueError(f"columns must name each column once, got {list(names)}")
         if missing := [name for name in names if name not in self.fields]:
             raise InvalidValueError(f"{self.path} has no columns {missing}: it has {list(self.fields)}")
         return list(names)

@@ -58,6 +58,8 @@ class TfrecordTable(Table):
         If a record is damaged (`ChecksumError`, if that tells), or none, or not like the first ones.
     """
 
+    checksums = True
+
     def __init__(
         self,
         path: str,
