@@ -74,8 +74,6 @@ class RemoteFile:
         Where it is, and what is shown of that.
     identity : tuple
         Its size, ETag, and when it was modified.
-    closed : bool
-        Whether nothing can be read any more.
 
     Raises
     ------
