@@ -100,18 +100,29 @@ def _differ(values: NDArray[Any], found: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values are others now, but for the rounding of floats."""
     if values.dtype == object:
         return np.array([had != has for had, has in zip(values.tolist(), found.tolist(), strict=True)], bool)
-    if values.dtype.kind == "c" and found.dtype.kind != "c":
-        return np.asarray(values.imag != 0, bool) | _differ(values.real, found)
-    if found.dtype.kind in "fc" and values.dtype.kind in "fc":
+    if values.dtype.kind == "c":
+        imaginary = _differ(values.imag, found.imag) if found.dtype.kind == "c" else values.imag != 0
+        return np.asarray(_differ(values.real, found.real) | imaginary, bool)
+    if found.dtype.kind == "c":
+        return _differ(values, found.real)
+    if found.dtype.kind == values.dtype.kind == "f":
         return np.asarray((np.isfinite(values) & ~np.isfinite(found)) | ((values != 0) & (found == 0)), bool)
     with np.errstate(all="ignore"):
-        back = (found.real if found.dtype.kind == "c" else found).astype(values.dtype)
+        back = found.astype(values.dtype)
     same = (back == values) | ((back != back) & (values != values))
-    if values.dtype.kind in "iu" and found.dtype.kind in "fc":  # beyond it, what comes back means nothing
-        same &= np.abs(found) < 2.0 ** (8 * values.dtype.itemsize - (values.dtype.kind == "i"))
+    for whole, other in ((values, found), (found, values)):
+        if whole.dtype.kind in "iu" and other.dtype.kind == "f":  # beyond its limits, what comes back means nothing
+            same &= _within(other, whole.dtype)
     if values.dtype.kind in "iu" and found.dtype.kind in "iu":  # a sign that is lost comes back
         same &= (found < 0) == (values < 0)
     return np.asarray(~same, bool)
+
+
+def _within(floats: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Return which floats lie within the limits of integers of a dtype."""
+    above = 2.0 ** (8 * dtype.itemsize - (dtype.kind == "i"))
+    wide = floats.astype(np.float64)
+    return np.asarray((wide < above) & (wide >= (-above if dtype.kind == "i" else 0)), bool)
 
 
 def _checked(dtype: Any, field: Field, name: str) -> np.dtype[Any]:
