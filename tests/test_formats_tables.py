@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +24,7 @@ from batchup.formats.records import RecordsTable, records_sink
 from batchup.formats.table import BYTES, TEXT, Block, Field, fields_of, objects
 from batchup.formats.zarr import ZarrTable
 from batchup.formats.zarr_sink import zarr_sink
+from tests import soak
 from tests.format_laws import check_columns, check_equal, check_law, check_pickles, parts, read, tables, written
 from tests.kills import room_for
 
@@ -323,11 +322,10 @@ def test_texts_that_cannot_be(tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_open_files() -> Iterator[None]:
+def no_open_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """See to it that tables that are closed, and let go of, leave no file open."""
-    zarr.group()  # which starts a thread with files of its own
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    folder = str(tmp_path_factory.getbasetemp())
+    before = set(soak.open_files().values())
     yield
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert {target for target in soak.open_files().values() if target.startswith(folder)} <= before
