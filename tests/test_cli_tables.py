@@ -292,3 +292,13 @@ def test_elsewhere(run: Run) -> None:
         assert batchup.Dataset.read("memory://there/1.jsonl").list() == [{"x": 1}]
     finally:
         files.rm("/there", recursive=True)
+
+
+def test_a_pattern_without_a_suffix(run: Run) -> None:
+    """What a pattern means is told by the files that fit it."""
+    os.mkdir("parts")
+    Path("parts/0.csv").write_text("x\n1\n")
+    for options in ([], ["--dtype", "x=int8"]):
+        assert run("convert", "parts/*", "x.npz", "--overwrite", *options)[0] == 0
+    with open_table("x.npz") as table:
+        assert table.fields["x"].dtype == np.int8

@@ -15,7 +15,7 @@ import numpy as np
 from batchup.formats.access import open_table
 from batchup.formats.ahead import read_ahead
 from batchup.formats.casting import Cast
-from batchup.formats.paths import named
+from batchup.formats.paths import found, named
 from batchup.formats.progress import progress
 from batchup.formats.registry import check_options, format_of, readable, writable
 from batchup.formats.table import Table, Write, length_of
@@ -117,8 +117,10 @@ def convert(
 
 def _dtypes_to_read(paths: Sequence[Any], source: str | None, dtypes: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the option by which a format that guesses dtypes is told them: texts have no length in it."""
-    called = readable(format_of(paths[0], source)).table
-    if not dtypes or "dtypes" not in inspect.signature(called or Table).parameters:
+    if not dtypes:
+        return {}
+    called = readable(format_of(found(tuple(paths), folders=True)[0], source)).table
+    if "dtypes" not in inspect.signature(called or Table).parameters:
         return {}
     return {"dtypes": {name: "U" if np.dtype(dtype).kind == "U" else dtype for name, dtype in dtypes.items()}}
 
