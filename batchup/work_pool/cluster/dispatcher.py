@@ -179,6 +179,7 @@ class Dispatcher:
         except BaseException as error:  # noqa: BLE001  whoever waits must hear of it, whatever it is
             if not self.closed:
                 self._give_up(error if isinstance(error, WorkerError) else WorkerError(f"workers are lost: {error!r}"))
+        self.cluster.await_end()
         kind, content = "", []
         self._let_go()
         while not self.closed:

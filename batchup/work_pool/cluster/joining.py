@@ -24,6 +24,7 @@ from batchup.work_pool.abstract import cores
 
 PATIENCE = 30.0  # seconds that a cluster may take to answer
 RETRY = 0.5
+MOMENT = 0.005
 PREFIX = "batchup-ray-"
 LONGEST = 40  # characters of the path of a folder in which Ray makes sockets: 107 is the most that those may have
 # when this program has been killed, or Ray has not come up: gives Ray's processes time to see it, kills those that
@@ -92,6 +93,14 @@ class Cluster:
     def connected(self) -> bool:
         """Return whether the program is still in the cluster."""
         return _connected_to() == self.address
+
+    def await_end(self) -> None:
+        """Wait while somebody ends the connection: whoever frees what is Ray's meanwhile ends the program."""
+        from ray._private.worker import global_worker
+
+        end = monotonic() + PATIENCE
+        while not global_worker.connected and hasattr(global_worker, "core_worker") and monotonic() < end:
+            sleep(MOMENT)
 
     def leave(self) -> None:
         """Give up the share; with the last one the connection ends, if it was made here."""
