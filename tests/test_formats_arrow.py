@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from batchup import ArrayDataSource
 from batchup.columns import Ragged, RecordColumn
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.formats.arrow_columns import DecodedArray
-from batchup.formats.arrow_file import ArrowTable, arrow_sink, read_arrow, write_arrow
-from batchup.formats.parquet import ParquetTable, parquet_sink, read_parquet, write_parquet
+from batchup.formats.arrow.columns import DecodedArray
+from batchup.formats.arrow.ipc import ArrowTable, arrow_sink, read_arrow, write_arrow
+from batchup.formats.arrow.parquet import ParquetTable, parquet_sink, read_parquet, write_parquet
 from batchup.formats.table import BYTES, TEXT, Field, objects
 
 from . import tables as blocks_of_kinds

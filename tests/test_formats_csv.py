@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.formats.csv import CsvTable, csv_sink, read_csv, write_csv
-from batchup.formats.csv_rows import last_end, quote_turns, row_places
+from batchup.formats.csv.rows import last_end, quote_turns, row_places
+from batchup.formats.csv.table import CsvTable, csv_sink, read_csv, write_csv
 from batchup.formats.table import TEXT, Block, Field, fields_of, objects, part_of
 
 from .kills import room_for

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchup.errors import BatchUpError, InvalidTypeError, InvalidValueError
-from batchup.formats import example as wire
-from batchup.formats.example import ExampleParser, MalformedError, MissingFeaturesError, encoded_example
+from batchup.formats.tfrecord import example as wire
+from batchup.formats.tfrecord.example import ExampleParser, MalformedError, MissingFeaturesError, encoded_example
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 VALUES = st.one_of(

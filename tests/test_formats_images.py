@@ -21,7 +21,7 @@ from PIL import Image
 import batchup
 from batchup.errors import FileBusyError, FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats.checked import is_of
-from batchup.formats.images import SUFFIXES, ImagesTable, images_sink, read_images, write_images
+from batchup.formats.folders.images import SUFFIXES, ImagesTable, images_sink, read_images, write_images
 from batchup.formats.many import Tables
 from batchup.formats.table import TEXT, Field, fields_of, objects, part_of
 

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.formats.jsonl import JsonlTable, jsonl_sink, read_jsonl, write_jsonl
+from batchup.formats.jsonl.table import JsonlTable, jsonl_sink, read_jsonl, write_jsonl
 from batchup.formats.table import TEXT, Block, Field, fields_of, objects, part_of
 
 from .kills import room_for
@@ -197,7 +197,7 @@ def test_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: st
         "z": Ragged.of([np.arange(n % 4) / 7 for n in range(200)]),
     }
     path = written(tmp_path / f"a.jsonl{suffix}", block, 31)
-    monkeypatch.setattr("batchup.formats.jsonl._BLOCK", size)
+    monkeypatch.setattr("batchup.formats.jsonl.table._BLOCK", size)
     monkeypatch.setattr("batchup.formats.lines._PIECE", 7)
     options: dict[str, Any] = {"dtypes": {"z": "f8"}, "shapes": {"z": (None,)}}
     parts = read(path, **options)
@@ -268,7 +268,7 @@ BAD: list[tuple[str | bytes, str]] = [
 def test_bad_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str | bytes, message: str, size: int) -> None:
     """A line that does not fit is told with all that is needed to find it, or left out, if that is wanted."""
     path = lines_of(tmp_path / "a.jsonl", '{"x": 1, "y": "a"}', "", line, '{"x": 3, "y": "c"}')
-    monkeypatch.setattr("batchup.formats.jsonl._BLOCK", size)
+    monkeypatch.setattr("batchup.formats.jsonl.table._BLOCK", size)
     monkeypatch.setattr("batchup.formats.lines._PIECE", 7)
     options: dict[str, Any] = {"dtypes": {"x": "i8", "y": "U"}}
     with pytest.raises(FileFormatError, match=rf"a\.jsonl, .*{message}"):
@@ -295,7 +295,7 @@ def test_arrays_that_do_not_fit(
 ) -> None:
     """What the first rows do not show has to be told; the message says how, and that helps."""
     path = lines_of(tmp_path / "a.jsonl", f'{{"x": {first}}}', f'{{"x": {other}}}')
-    monkeypatch.setattr("batchup.formats.jsonl._BLOCK", 8)
+    monkeypatch.setattr("batchup.formats.jsonl.table._BLOCK", 8)
     monkeypatch.setattr("batchup.formats.lines._PIECE", 7)
     with pytest.raises(FileFormatError, match=rf"line 2 \(row 1\), column 'x': {message}") as caught:
         read(path)
@@ -307,7 +307,7 @@ def test_arrays_that_do_not_fit(
 
 def test_many_bad_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of many lines that do not fit is left out, and told with its number; those around them are kept."""
-    monkeypatch.setattr("batchup.formats.jsonl._BLOCK", 100)
+    monkeypatch.setattr("batchup.formats.jsonl.table._BLOCK", 100)
     monkeypatch.setattr("batchup.formats.lines._PIECE", 7)
     lines = [f'{{"x": {n if n % 5 else "null"}}}' for n in range(1, 400)]
     table = JsonlTable(str(lines_of(tmp_path / "a.jsonl", "", *lines)), on_error="skip")

@@ -16,10 +16,10 @@ import pytest
 from batchup import ArrayDataSource, WorkerProcessPool, WorkerThreadPool
 from batchup.columns import Ragged, as_column
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.formats.arrow_columns import ChunkedArray, ChunkedSequences, DecodedArray, DecodedSequences
-from batchup.formats.arrow_parts import BatchLayout
-from batchup.formats.parquet import ParquetTable, parquet_sink, read_parquet, write_parquet
-from batchup.formats.parquet_parts import Handles
+from batchup.formats.arrow.columns import ChunkedArray, ChunkedSequences, DecodedArray, DecodedSequences
+from batchup.formats.arrow.ipc_parts import BatchLayout
+from batchup.formats.arrow.parquet import ParquetTable, parquet_sink, read_parquet, write_parquet
+from batchup.formats.arrow.parquet_parts import Handles
 from batchup.formats.table import objects
 
 from .format_laws import read, written

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.formats.hdf5 import Hdf5Table
-from batchup.formats.hdf5_sink import hdf5_sink
+from batchup.formats.hdf5.sink import hdf5_sink
+from batchup.formats.hdf5.table import Hdf5Table
 from batchup.formats.hsq import HsqTable, hsq_sink
 from batchup.formats.many import Tables
-from batchup.formats.npy import NpyTable, npy_sink
-from batchup.formats.npz_table import NpzTable, npz_sink
+from batchup.formats.numpy_files.npy import NpyTable, npy_sink
+from batchup.formats.numpy_files.npz_table import NpzTable, npz_sink
 from batchup.formats.records import RecordsTable, records_sink
 from batchup.formats.table import BYTES, TEXT, Block, Field, fields_of, objects
-from batchup.formats.zarr import ZarrTable
-from batchup.formats.zarr_sink import zarr_sink
+from batchup.formats.zarr.sink import zarr_sink
+from batchup.formats.zarr.table import ZarrTable
 from tests import soak
 from tests.format_laws import check_columns, check_equal, check_law, check_pickles, parts, read, tables, written
 from tests.kills import room_for

@@ -17,17 +17,17 @@ import zarr
 from batchup import typed_files
 from batchup.columns import Ragged
 from batchup.errors import ChecksumError, FileBusyError, FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.formats import npz_table
-from batchup.formats.hdf5 import Hdf5Table, read_hdf5
-from batchup.formats.hdf5_sink import hdf5_sink, write_hdf5
+from batchup.formats.hdf5.sink import hdf5_sink, write_hdf5
+from batchup.formats.hdf5.table import Hdf5Table, read_hdf5
 from batchup.formats.hsq import HsqTable, hsq_sink, read_hsq
-from batchup.formats.npy import NpyTable, npy_sink
-from batchup.formats.npz_table import NpzTable
+from batchup.formats.numpy_files import npz_table
+from batchup.formats.numpy_files.npy import NpyTable, npy_sink
+from batchup.formats.numpy_files.npz_table import NpzTable
 from batchup.formats.records import RecordsTable, read_records, write_records
 from batchup.formats.rows import Rows
 from batchup.formats.table import BYTES, TEXT, Field, Table, objects
-from batchup.formats.zarr import ZarrTable, read_zarr, write_zarr
-from batchup.formats.zarr_sink import zarr_sink
+from batchup.formats.zarr.sink import zarr_sink
+from batchup.formats.zarr.table import ZarrTable, read_zarr, write_zarr
 from batchup.hypersequence import HyperSequenceFile, HyperSequenceWriter
 from batchup.sequences import FileRecordReader, FileRecordWriter, Hdf5RecordWriter
 from tests.format_laws import read, written

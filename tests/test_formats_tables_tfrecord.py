@@ -14,7 +14,7 @@ from batchup.columns import Ragged
 from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats import read_tfrecord, write_tfrecord
 from batchup.formats.table import TEXT, Block, Field, fields_of, objects
-from batchup.formats.tfrecord_table import TfrecordTable, tfrecord_sink
+from batchup.formats.tfrecord.table import TfrecordTable, tfrecord_sink
 from tests.format_laws import check_equal, parts, read, tables, written
 
 ROWS: Block = {

@@ -78,7 +78,7 @@ def test_raw_round_trip(
     path = tmp_path_factory.mktemp("raw") / "a"
     write_tfrecord(records, path, compression, raw=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batchup.formats.tfrecord.BLOCK", blocks)
+        patch.setattr("batchup.formats.tfrecord.records.BLOCK", blocks)
         assert list(read_tfrecord(path, compression=compression, raw=True)) == records
 
 

@@ -20,9 +20,9 @@ from scipy.io import wavfile
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats.checked import is_of
+from batchup.formats.folders.wav import DTYPES, WavTable, read_wav, wav_sink, write_wav
 from batchup.formats.table import TEXT, Field, fields_of, objects, part_of
-from batchup.formats.tar_sink import _each as each
-from batchup.formats.wav import DTYPES, WavTable, read_wav, wav_sink, write_wav
+from batchup.formats.webdataset.sink import _each as each
 
 from .kills import room_for
 

@@ -23,10 +23,10 @@ from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats.checked import is_of
 from batchup.formats.table import BYTES, Field, fields_of, length_of, objects, part_of
-from batchup.formats.tar import WebdatasetTable, read_webdataset, webdataset_sink, write_webdataset
-from batchup.formats.tar_headers import header_of
-from batchup.formats.tar_members import LARGEST, Members
-from batchup.formats.tar_sink import _each as each
+from batchup.formats.webdataset.headers import header_of
+from batchup.formats.webdataset.members import LARGEST, Members
+from batchup.formats.webdataset.sink import _each as each
+from batchup.formats.webdataset.table import WebdatasetTable, read_webdataset, webdataset_sink, write_webdataset
 
 from .kills import room_for
 
@@ -90,7 +90,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, block: dict[str, A
     assert (table.fields, table.meta, table.rows) == (fields, {"a": [1, None]}, None)
     for size in (1, 2**20):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("batchup.formats.tar.BLOCK", size)
+            patch.setattr("batchup.formats.webdataset.table.BLOCK", size)
             blocks = list(table.blocks())
         assert sum(map(length_of, blocks)) == rows
         for name, values in block.items():

@@ -48,7 +48,7 @@ def read_hsq(*paths: Any, columns: Sequence[str] | None = None, on_error: str = 
 
     Examples
     --------
-    >>> from batchup.formats.hsq import read_hsq, write_hsq
+    >>> from batchup.formats import read_hsq, write_hsq
     >>> write_hsq([{"image": np.zeros((2, 2)), "label": n} for n in range(5)], "five.hsq", batch_size=2)
     >>> columns = read_hsq("five.hsq")
     >>> columns["image"].shape, columns["label"][[4, 0]]
@@ -88,7 +88,7 @@ def write_hsq(
 
     Examples
     --------
-    >>> from batchup.formats.hsq import write_hsq
+    >>> from batchup.formats import write_hsq
     >>> from batchup.hypersequence import HyperSequenceFile
     >>> write_hsq([{"x": n, "y": n * n} for n in range(4)], "squares.hsq", batch_size=2)
     >>> for x, y in HyperSequenceFile("squares.hsq"):

@@ -57,7 +57,7 @@ def read_records(
 
     Examples
     --------
-    >>> from batchup.formats.records import read_records, write_records
+    >>> from batchup.formats import read_records, write_records
     >>> write_records([{"tokens": [5, 6, 7], "word": "one"}, {"tokens": [8], "word": "two"}], "two.records")
     >>> columns = read_records("two.records")
     >>> columns["tokens"][1], columns["word"][0]
@@ -93,7 +93,7 @@ def write_records(
 
     Examples
     --------
-    >>> from batchup.formats.records import write_records
+    >>> from batchup.formats import write_records
     >>> from batchup.sequences import FileRecordReader
     >>> write_records([{"tokens": [5, 6, 7], "label": 1}, {"tokens": [8], "label": 0}], "labelled.records")
     >>> FileRecordReader("labelled.records").retrieve(0)

@@ -10,7 +10,7 @@ from parquets import parquet_of
 from slices import Epoch
 
 from batchup.data_source import ArrayDataSource
-from batchup.formats.parquet import read_parquet
+from batchup.formats import read_parquet
 from contenders import Ways
 
 SEED = 7

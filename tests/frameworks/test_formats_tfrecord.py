@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchup.formats import read_tfrecord, write_tfrecord
-from batchup.formats.example import ExampleParser, MalformedError, encoded_example
+from batchup.formats.tfrecord.example import ExampleParser, MalformedError, encoded_example
 
 from ..test_formats_example import ODD, VALUES, WRITTEN
 

@@ -11,7 +11,7 @@ import pytest
 import webdataset as wds
 from PIL import Image
 
-from batchup.formats.tar import read_webdataset, write_webdataset
+from batchup.formats.webdataset.table import read_webdataset, write_webdataset
 
 pytestmark = [  # it leaves its files open
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),

@@ -1,0 +1,1 @@
+"""CSV files: rows of numbers and texts, below the names of their columns."""

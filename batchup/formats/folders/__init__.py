@@ -1,0 +1,1 @@
+"""Folders in which each file is a row: images, and sounds."""

@@ -1,0 +1,1 @@
+"""NumPy's own files: .npy of one array, .npz of several."""

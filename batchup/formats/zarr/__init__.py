@@ -1,0 +1,1 @@
+"""Zarr stores whose arrays are columns."""
