@@ -15,9 +15,9 @@ import fsspec
 import numpy as np
 import pytest
 
-from batchup import errors, remote, work_pool
+from batchup import errors, remote, sampling, work_pool
 from batchup import hypersequence as hs
-from batchup.hypersequence import shelf, units
+from batchup.hypersequence import remote_storage, shelf, units
 from batchup.remote import problems
 
 from . import remote as faulty
@@ -120,6 +120,33 @@ def test_neighbours_are_fetched_together(server: Server) -> None:
     assert len(fetched(server)) <= 3
 
 
+@pytest.mark.usefixtures("_unit")
+@pytest.mark.parametrize("window", [1, 500, 2**24])
+def test_rows_that_are_gathered_for_some_batches(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """Batches of scattered rows are those of the file here, however many are gathered at once, and stay as they are."""
+    monkeypatch.setattr(remote_storage, "WINDOW", window)
+    monkeypatch.setattr(shelf, "BUDGET", 2000)
+    order = sampling.BlockShuffleSampler(ROWS, 3 * SIZE, window=2)
+    with hs.HyperSequenceFile(tmp_path / "a.hsq") as here, hs.HyperSequenceFile(server.url + "a") as there:
+        expected = as_lists(list(here.data_source(sampler=order).batch_iterator(7, shuffle=5)))
+        kept = list(there.data_source(sampler=order).batch_iterator(7, shuffle=5))
+        assert as_lists(kept) == expected
+
+
+def test_rows_in_more_than_one_unit(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples that are some rows each may begin in one unit and end in the next."""
+    monkeypatch.setattr(units, "UNIT", 1)
+    arrays = Arrays((np.arange(ROWS * 3, dtype="<i4").reshape(ROWS, 3),))
+    server.files["rows"] = write(tmp_path / "rows.hsq", arrays, SIZE, names=None).read_bytes()
+    firsts = np.random.default_rng(2).permutation(ROWS - 5)
+    with hs.HyperSequenceFile(server.url + "rows") as there:
+        grouped = there.columns["i0"].grouped(firsts, 5)
+        assert grouped is not None
+        same(grouped[:], np.stack([arrays.inputs[0][first : first + 5] for first in firsts]))
+
+
 def test_ahead_of_need(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one batch is looked at, the next ones come."""
     monkeypatch.setattr(units, "UNIT", 1)
@@ -138,7 +165,7 @@ def test_memory_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> N
         books.expect(range(40))
         assert eventually(lambda: len(books._fresh) == 5)
         for _ in hsq.data_source("sample").batch_iterator(16, shuffle=1):
-            with books._changed:
+            with books._lock:
                 assert len(books._fresh) + len(books._read) + len(books._coming) <= 10
 
 

@@ -16,6 +16,7 @@ from batchup.columns.storage import Storage
 from batchup.errors import InvalidValueError
 
 LOOPED = 4096  # bytes of a row from which on a loop over rows costs less than a second copy
+WIDE = 2**14  # bytes of a row from which on it costs more to copy it twice than to look where it is
 LONG = 64  # rows of a sample from which on it is looked at piece by piece
 RUN = 8  # rows that must follow one another, on average, for it to pay to copy them together
 
@@ -140,7 +141,7 @@ class RecordColumn(OwnColumn):
         What readers want to know: whether rows are read by copying memory; whether a read never waits for a disk;
         whether any slice can be viewed; whether rows are best read into a buffer.
     window : int
-        How many bytes of rows are best read at once: 0, which is batch by batch.
+        How many bytes of rows are best read at once; 0 for batch by batch.
 
     Examples
     --------
@@ -161,8 +162,8 @@ class RecordColumn(OwnColumn):
         self.sample_shape = shape
         self.cheap, self.resident = True, False
         self.views = layout.gapless
-        self.window = 0
-        self.takes_out = layout.row_bytes >= LOOPED
+        self.window = storage.window if layout.row_bytes < WIDE else 0
+        self.takes_out = layout.row_bytes >= LOOPED or self.window > 0
         self._storage = storage
         self._layout = layout
         self._rebuilt = rebuilt

@@ -33,6 +33,8 @@ class Storage(ABC):
         How many bytes of it are read from.
     """
 
+    window = 0  # bytes of scattered rows that are best read at once; 0: as many as a batch has
+
     def __init__(self, file: OpenFile | None, path: str, size: int) -> None:
         self.path = path
         self.size = size

@@ -31,6 +31,7 @@ class ColumnReader:
         self._ring: BufferRing | None = None
         if column.takes_out and column.sample_shape is not None and column.dtype is not None:
             self._ring = BufferRing(column.sample_shape, column.dtype)
+            self._windows = BufferRing(column.sample_shape, column.dtype, kept_buffers=1)
         self._sample_bytes = 0 if self._ring is None else self._ring.sample_bytes
         self._fresh = False
         self._seconds: tuple[list[float], list[float]] | None = ([], []) if hasattr(column, "fresh") else None
@@ -68,8 +69,9 @@ class ColumnReader:
         """Return all samples at `indices`; None if they are to be read batch by batch."""
         if self._ring is None or not self.column.window:
             return None
+        length = indices.stop - indices.start if isinstance(indices, slice) else len(indices)
         try:
-            return self.column.gather(indices)
+            return self.column.gather(indices, self._windows.empty(length))
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001  it comes again with the batch that it belongs to

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._crc import crc32
 from batchup.errors import FileFormatError
 from batchup.hypersequence.format import CHECKSUM, Format
 
@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 
 def checksums_of(data: memoryview, record_bytes: int) -> list[int]:
     """Return the checksums of records that lie one behind the other."""
-    return [zlib.crc32(data[i : i + record_bytes]) for i in range(0, len(data), record_bytes)]
+    return [crc32(data[i : i + record_bytes]) for i in range(0, len(data), record_bytes)]
 
 
 def stored_checksums(file: BinaryIO, layout: Format) -> NDArray[np.uint32]:
@@ -60,7 +60,7 @@ def computed_checksums(file: BinaryIO, layout: Format) -> Iterator[int]:
             piece = file.read(min(left, PIECE))
             if not piece:
                 break  # it has become shorter meanwhile; the checksum tells
-            value, left = zlib.crc32(piece, value), left - len(piece)
+            value, left = crc32(piece, value), left - len(piece)
         yield value
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ from batchup.hypersequence.format import Format
 from batchup.hypersequence.shelf import Shelf
 from batchup.hypersequence.units import Units
 from batchup.remote import RemoteFile
+
+WINDOW = 2**24  # bytes of rows that are gathered at once: units are few, and rows of one are copied together
+LONG = 2**16  # bytes of a row from which on it is copied by itself
 
 
 class RemoteStorage(Storage):
@@ -32,6 +37,7 @@ class RemoteStorage(Storage):
         self._units = Units(layout, stored_checksums(file.reader(), layout) if layout.has_checksums else None)
         self._shelf = Shelf(file, self._units)
         self.readahead = RemoteReadahead(self._shelf, self._units)
+        self.window = WINDOW
 
     def close(self) -> None:
         super().close()
@@ -49,6 +55,28 @@ class RemoteStorage(Storage):
 
     def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
         self.check_open()
+        places = list(places)
+        if not (scattered and self._copied(np.array([start for start, _ in places]), places[0][1], out)):
+            self._copy_stretches(places, out)
+
+    def _copied(self, starts: NDArray[np.int64], size: int, out: NDArray[np.uint8]) -> bool:
+        """Copy rows of one size, those of a unit together; return False, and do nothing, if that is not the way."""
+        numbers, begins = np.divmod(starts, self._units.unit_bytes)
+        if size > LONG or (begins + size > self._units.unit_bytes).any():
+            return False
+        order = np.argsort(numbers, kind="stable")
+        bounds = [0, *(np.flatnonzero(np.diff(numbers[order])) + 1).tolist(), len(order)]
+        wanted = numbers[order[bounds[:-1]]].tolist()
+        if len(wanted) > 1:
+            self._shelf.expect(wanted, now=True)
+        room = out.view(f"V{size}")
+        for number, (first, last) in zip(wanted, pairwise(bounds), strict=True):
+            data = self._shelf.get(number, (last - first) * size)
+            rows: NDArray[Any] = np.ndarray((len(data) - size + 1,), room.dtype, data.data, 0, (1,))
+            room[order[first:last]] = rows[begins[order[first:last]]]
+        return True
+
+    def _copy_stretches(self, places: list[Place], out: NDArray[np.uint8]) -> None:
         parts = self._parts(places)
         if len(parts) > 1:
             self._shelf.expect(parts, now=True)

@@ -12,13 +12,15 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup.data_source.buffers import BufferRing
 from batchup.errors import ChecksumError
 from batchup.hypersequence.units import Units
 from batchup.remote import RemoteFile
 from batchup.remote.problems import closed_error
 
-BUDGET = 128 * 2**20  # bytes of units in memory; half of them may be fetched ahead
-RUN = 8 * 2**20  # bytes of neighbours that are asked for at once
+BUDGET = 128 * 2**20  # bytes of units in memory; half of them may be fetched ahead ...
+AHEAD = 32 * 2**20  # ... but no more than this, which the caches of processors may hold
+RUN = 4 * 2**20  # bytes of neighbours that are asked for at once
 THREADS = 8  # at most: where an answer takes its time, many at once are faster
 IDLE = 1.0  # seconds after which a thread ends that has nothing to do
 MOST_WANTED = 2**16  # units
@@ -57,11 +59,16 @@ class Shelf:
         self._file = file
         self._units = units
         self._most = max(2, BUDGET // units.unit_bytes)
+        self._ahead = max(1, min(AHEAD // units.unit_bytes, self._most // 2))
+        self._keeps = units.count <= self._most
+        self._rooms = BufferRing((), np.dtype(np.uint8), self._most, BUDGET)
         self._begin()
         _shelves.add(self)
 
     def _begin(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)  # something has happened to a unit
+        self._to_do = threading.Condition(self._lock)  # a thread that has nothing to do is needed
         self._fresh: dict[int, NDArray[np.uint8]] = {}  # that nobody has read, the first that came first
         self._read: OrderedDict[int, Read] = OrderedDict()  # the one that goes first is first
         self._coming: set[int] = set()
@@ -74,7 +81,7 @@ class Shelf:
 
     def expect(self, numbers: Iterable[int], now: bool = False) -> bool:
         """Have units fetched that will soon be read, or `now`; return whether some are not there yet."""
-        with self._changed:
+        with self._lock:
             missing = [n for n in numbers if n not in self._fresh and n not in self._read]
             new = dict.fromkeys(n for n in missing if n not in self._coming)
             if new and not self._closed and len(self._wanted) < MOST_WANTED:
@@ -87,7 +94,7 @@ class Shelf:
         mine: list[int] = []
         try:
             while True:
-                with self._changed:
+                with self._lock:
                     data = self._found(number, size)
                     if data is not None:
                         return data
@@ -102,11 +109,12 @@ class Shelf:
 
     def close(self) -> None:
         """Let go of all units, and end the threads."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._wanted, self._fresh = {}, {}
             self._read.clear()
-            self._changed.notify_all()
+            self._came.notify_all()
+            self._to_do.notify_all()
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
         self._file.close()
         for thread in threads:
@@ -129,14 +137,17 @@ class Shelf:
         if unit is None:
             return None
         unit.left -= size
-        self._read.move_to_end(number, last=unit.left > 0)
+        if unit.left > 0 or self._keeps:
+            self._read.move_to_end(number, last=unit.left > 0)
+        else:
+            del self._read[number]  # so that its memory is used again while it is in the caches of the processor
         return unit.data
 
     def _await(self, number: int) -> None:
         """Wait until something has happened to a unit that is on its way; raise if it cannot be fetched."""
         self._awaited[number] += 1
         try:
-            self._changed.wait()
+            self._came.wait()
         finally:
             self._awaited[number] -= 1
         if number in self._problems:
@@ -159,7 +170,7 @@ class Shelf:
         if not self._wanted or not self._room() or self._closed:
             return
         if self._idle:
-            self._changed.notify_all()
+            self._to_do.notify()
         elif len(self._threads) < THREADS:
             thread = threading.Thread(target=self._work, name="batchup fetches batches", daemon=True)
             self._threads.append(thread)
@@ -172,7 +183,7 @@ class Shelf:
 
     def _room(self) -> bool:
         """Return whether one more unit may be fetched ahead."""
-        return len(self._fresh) + len(self._coming) < max(1, self._most // 2)
+        return len(self._fresh) + len(self._coming) < self._ahead
 
     def _work(self) -> None:
         """Be a thread."""
@@ -185,25 +196,25 @@ class Shelf:
                 finally:
                     self._release(run)
         finally:
-            with self._changed:
+            with self._lock:
                 if threading.current_thread() in self._threads:  # or this is a forked process
                     self._threads.remove(threading.current_thread())
 
     def _failed(self, run: list[int], error: Exception) -> None:
-        with self._changed:
+        with self._lock:
             self._problems = {n: error for n, count in self._awaited.items() if count and n in run}
-            self._changed.notify_all()
+            self._came.notify_all()
 
     def _next_run(self) -> list[int]:
         """Wait for units that can be fetched ahead, and take neighbours; none if there are none for a while."""
         until = time.monotonic() + IDLE
-        with self._changed:
+        with self._lock:
             while not self._closed:
                 if self._wanted and self._room():
                     return self._run_from(next(iter(self._wanted)))
                 self._idle += 1
                 try:
-                    self._changed.wait(until - time.monotonic())
+                    self._to_do.wait(until - time.monotonic())
                 finally:
                     self._idle -= 1
                 if time.monotonic() >= until:
@@ -212,6 +223,8 @@ class Shelf:
 
     def _run_from(self, number: int) -> list[int]:
         run: list[int] = []
+        while number - 1 in self._wanted:
+            number -= 1
         while number in self._wanted and self._room() and len(run) * self._units.unit_bytes < RUN:
             self._take(number)
             run.append(number)
@@ -231,9 +244,10 @@ class Shelf:
     def _release(self, left: list[int]) -> None:
         """Let others fetch units that were taken and have not come."""
         if left:
-            with self._changed:
+            with self._lock:
                 self._coming.difference_update(left)
-                self._changed.notify_all()
+                self._came.notify_all()
+                self._hire()
 
     def _fetch_together(self, left: list[int], room: NDArray[np.uint8]) -> None:
         """Fetch neighbours by one request, and have each as soon as it is there."""
@@ -253,17 +267,17 @@ class Shelf:
         self._file.keep(start, data)
 
     def _empty(self, number: int) -> NDArray[np.uint8]:
-        return np.empty(self._units.place(number)[1], np.uint8)
+        return self._rooms.empty(self._units.place(number)[1])
 
     def _put(self, left: list[int], data: NDArray[np.uint8]) -> None:
         """Put the first of some units that are on their way on the shelf."""
         data.flags.writeable = False
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._fresh[left[0]] = data
             self._coming.discard(left[0])
             del left[0]
-            self._changed.notify_all()
+            self._came.notify_all()
 
 
 _shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()

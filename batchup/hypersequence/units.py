@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._crc import crc32
 from batchup.hypersequence.format import Format
 
 UNIT = 2**18  # bytes of records that are fetched together at least
@@ -56,7 +55,7 @@ class Units:
             return None
         first, view = number * self._together, data.data
         for batch, begin in enumerate(range(0, len(data), self._record), first):
-            value = zlib.crc32(view[begin : begin + self._record])
+            value = crc32(view[begin : begin + self._record])
             if value != self._checksums[batch]:
                 return f"batch {batch}: its CRC-32 is {value:08x}, {self._checksums[batch]:08x} was written"
         return None

@@ -11,12 +11,12 @@ import shutil
 import stat
 import struct
 import threading
-import zlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._crc import crc32
 from batchup._numbers import whole_number
 from batchup.config import get_batchup_path
 from batchup.errors import InvalidValueError
@@ -191,7 +191,7 @@ class Kept:
 
     def _head(self, start: int, data: NDArray[np.uint8]) -> bytes:
         which = hashlib.blake2b(b"%s %d" % (self._secret, start), digest_size=16).digest()
-        return _HEAD.pack(which, len(data), zlib.crc32(data.data))
+        return _HEAD.pack(which, len(data), crc32(data.data))
 
 
 def _filled(descriptor: int, rooms: list[Any], size: int) -> bool:
