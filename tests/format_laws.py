@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,17 @@ def parts(block: Block, sizes: Sequence[int]) -> list[Block]:
     return [{name: values[start:stop] for name, values in block.items()} for start, stop in pairwise(bounds)]
 
 
-def written(sink: Any, path: Any, fields: Mapping[str, Field], blocks: Sequence[Block], **options: Any) -> None:
+def written(sink: Any, path: Any, fields: Mapping[str, Field], blocks: Iterable[Block], **options: Any) -> None:
     """Write blocks."""
     with sink(path, fields, **options) as put:
         for block in blocks:
             put(block)
+
+
+def interrupted(block: Block) -> Iterator[Block]:
+    """Yield a block; then somebody presses Ctrl-C."""
+    yield block
+    raise KeyboardInterrupt
 
 
 def read(table: Table, names: Sequence[str] | None = None) -> Block:

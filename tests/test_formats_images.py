@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from PIL import Image
 import batchup
 from batchup.errors import FileBusyError, FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats.checked import is_of
-from batchup.formats.folders.images import SUFFIXES, ImagesTable, images_sink, read_images, write_images
+from batchup.formats.folders.images import ImagesTable, images_sink, read_images, write_images
+from batchup.formats.known import IMAGES
 from batchup.formats.many import Tables
 from batchup.formats.table import TEXT, Field, fields_of, objects, part_of
 
+from .format_laws import interrupted, written
 from .images import image_folder
 from .kills import room_for
 
@@ -259,7 +261,7 @@ def test_suffixes() -> None:
     """The suffixes that are registered are those that are found in folders."""
     import re
 
-    assert all(re.search(ImagesTable.pattern, f"a{suffix}") for suffix in SUFFIXES)
+    assert all(re.search(ImagesTable.pattern, f"a{suffix}") for suffix in IMAGES)
 
 
 def rows(count: int = 4) -> Iterator[dict[str, Any]]:
@@ -334,17 +336,6 @@ def test_two_writers(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a"]
 
 
-def written(path: Path, fields: dict[str, Field], blocks: Iterable[Any], **options: Any) -> None:
-    with images_sink(path, fields, **options) as write:
-        for block in blocks:
-            write(block)
-
-
-def interrupted(block: Any) -> Iterator[Any]:
-    yield block
-    raise KeyboardInterrupt
-
-
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     """What cannot be held is refused before anything is made; what fails on the way leaves the old folder."""
     image = Field(np.dtype("u1"), (2, 3))
@@ -363,7 +354,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     ]
     for kind, message, fields, options in refused:
         with pytest.raises(kind, match=message):
-            written(tmp_path / "a", fields, [], **options)
+            written(images_sink, tmp_path / "a", fields, [], **options)
     assert os.listdir(tmp_path) == []
     path = tmp_path / "a"
     write_images(rows(), path, "x", "y")
@@ -371,15 +362,15 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     good = {"image": np.zeros((2, 2, 3), np.uint8), "label": np.array([0, 5])}
     loose = {"image": objects([np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2, 2), np.uint8)])}
     with pytest.raises(InvalidValueError, match=r"row 1: the label 5 has no name: meta has 2 of them"):
-        written(path, both, [good], meta={"labels": ["a", "b"]})
+        written(images_sink, path, both, [good], meta={"labels": ["a", "b"]})
     with pytest.raises(InvalidValueError, match=r"row 1: PNG files hold .* got \(1, 2, 2\)"):
-        written(path, fields_of(loose), [loose])
+        written(images_sink, path, fields_of(loose), [loose])
     with pytest.raises(InvalidValueError, match="there were to be 3 rows, and there are 2"):
-        written(path, both, [good], rows=3)
+        written(images_sink, path, both, [good], rows=3)
     with pytest.raises(InvalidValueError, match="expected image"):
-        written(path, both, [good, {**good, "image": good["image"].astype(float)}])
+        written(images_sink, path, both, [good, {**good, "image": good["image"].astype(float)}])
     with pytest.raises(KeyboardInterrupt):
-        written(path, both, interrupted(good))
+        written(images_sink, path, both, interrupted(good))
     big = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
     with room_for(10_000), pytest.raises(OSError, match=r"large|space"):
         write_images([{"image": big}], path)

@@ -6,7 +6,7 @@ import os
 import pickle
 import struct
 import wave
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from batchup.formats.folders.wav import DTYPES, WavTable, read_wav, wav_sink, wr
 from batchup.formats.table import TEXT, Field, fields_of, objects, part_of
 from batchup.formats.webdataset.sink import _each as each
 
+from .format_laws import interrupted, written
 from .kills import room_for
 
 
@@ -200,17 +201,6 @@ def test_rates(tmp_path: Path) -> None:
     assert read_wav(tmp_path / "a")["rate"].tolist() == [16_000] * 2
 
 
-def written(path: Path, fields: dict[str, Field], blocks: Iterable[Any], **options: Any) -> None:
-    with wav_sink(path, fields, **options) as write:
-        for block in blocks:
-            write(block)
-
-
-def interrupted(block: Any) -> Iterator[Any]:
-    yield block
-    raise KeyboardInterrupt
-
-
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     """What cannot be held is refused before anything is made; what fails on the way leaves the old folder."""
     sound, number = Field(np.dtype("i2"), (None,)), Field(np.dtype("i8"))
@@ -229,7 +219,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     ]
     for kind, message, fields, options in refused:
         with pytest.raises(kind, match=message):
-            written(tmp_path / "a", fields, [], **options)
+            written(wav_sink, tmp_path / "a", fields, [], **options)
     assert os.listdir(tmp_path) == []
     path = tmp_path / "a"
     write_wav([{"sound": np.arange(3, dtype=np.int16)}], path, rate=8000)
@@ -237,11 +227,11 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     good = {"sound": Ragged.of([np.zeros(3, np.int16)] * 2), "rate": np.array([1, 2])}
     for rate in (-1, 2**40, 2**31 + 1):
         with pytest.raises(InvalidValueError, match=rf"row 1: int16 \(3,\) at {rate} Hz is no \.wav file"):
-            written(path, both, [{**good, "rate": np.array([1, rate])}])
+            written(wav_sink, path, both, [{**good, "rate": np.array([1, rate])}])
     with pytest.raises(InvalidValueError, match="expected sound"):
-        written(path, both, [good, {**good, "sound": objects(["a", "b"])}])
+        written(wav_sink, path, both, [good, {**good, "sound": objects(["a", "b"])}])
     with pytest.raises(KeyboardInterrupt):
-        written(path, both, interrupted(good))
+        written(wav_sink, path, both, interrupted(good))
     with room_for(10_000), pytest.raises(OSError, match=r"large|space"):
         write_wav([{"sound": np.zeros(10_000, np.int16)}], path, rate=8000)
     assert os.listdir(tmp_path) == ["a"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from batchup.columns import Ragged
-from batchup.errors import InvalidValueError
+from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.formats.table import BYTES, TEXT, Block, Field, fields_of, length_of, refuse, shown
 
 
@@ -100,6 +101,14 @@ def sides(field: Field) -> tuple[int, ...]:
     (0, 3)
     """
     return tuple(int(side or 0) for side in field.shape)
+
+
+def as_json(meta: Any) -> str:
+    """Return what is to be kept beside the rows as JSON; an InvalidTypeError if JSON cannot hold it."""
+    try:
+        return json.dumps(meta)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidTypeError(f"meta can hold what JSON can (numbers, texts, lists, dicts): {error}") from None
 
 
 def check_fixed(fields: Mapping[str, Field], what: str, texts: str, ragged: str) -> None:

@@ -109,10 +109,8 @@ def split_shares(
         A column of classes, whose shares each file is to mirror.
     target : str, optional
         The format of the files; by default their suffixes tell.
-    overwrite : bool, default False
-        Whether the files may be there already.
-    bar : callable, optional
-        Makes a bar, as `tqdm.tqdm` does.
+    overwrite, bar
+        As for `split_rows`.
 
     Returns
     -------

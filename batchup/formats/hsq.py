@@ -106,10 +106,8 @@ class HsqTable(ColumnarTable):
     ----------
     path : str
         Its name or address.
-    on_error : {'raise', 'skip'}, default 'raise'
-        Whether native batches that are not what was written are an error, or left out; to skip includes to verify.
-    verify : bool, default False
-        Whether to compare all data with their checksums now.
+    on_error, verify
+        As for `read_hsq`.
 
     Raises
     ------
@@ -149,12 +147,10 @@ def hsq_sink(
 
     Parameters
     ----------
-    path, meta, outputs, batch_size
+    path, fields, rows, meta
+        As for any `Sink`.
+    outputs, batch_size
         As for `write_hsq`.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
 
     Raises
     ------

@@ -7,16 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from batchup._indices import Indices
-from batchup.columns import OwnColumn, Ragged, SequenceColumn
-from batchup.columns.abstract import samples_at
+from batchup.columns import Ragged, SequenceColumn
 from batchup.errors import FileFormatError, InvalidValueError
+from batchup.formats.restored import RestoredColumn
 from batchup.formats.table import objects
 
 
-class BytesColumn(OwnColumn):
+class BytesColumn(RestoredColumn):
     """Bytes, or texts, of any length, which are kept as sequences.
 
     Parameters
@@ -32,30 +30,13 @@ class BytesColumn(OwnColumn):
     array([b'be', b'to'], dtype=object)
     """
 
-    takes_out = cheap = resident = views = False
-    window = 0
-    dtype = np.dtype(object)
-    sample_shape: tuple[int, ...] = ()
-
     def __init__(self, stored: SequenceColumn, text: bool = False) -> None:
-        self._stored = stored
+        super().__init__(stored, np.dtype(object))
         self._text = text
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of rows."""
-        return (len(self),)
-
-    def __len__(self) -> int:
-        return len(self._stored)
-
-    def __getitem__(self, index: Any) -> Any:
-        return samples_at(self, index)
-
-    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
-        ragged = self._stored.gather(indices)
-        data = ragged.values.tobytes()
-        parts = [data[start:stop] for start, stop in pairwise(ragged.offsets.tolist())]
+    def _restored(self, stored: Ragged) -> Any:
+        data = stored.values.tobytes()
+        parts = [data[start:stop] for start, stop in pairwise(stored.offsets.tolist())]
         if not self._text:
             return objects(parts)
         try:
@@ -63,14 +44,8 @@ class BytesColumn(OwnColumn):
         except UnicodeDecodeError as error:
             raise FileFormatError(f"a text is damaged: {error}") from None
 
-    def view(self, indices: slice) -> Any:
-        return self.gather(indices)
 
-    def expect(self, indices: Indices) -> bool:
-        return self._stored.expect(indices)
-
-
-class FixedColumn(OwnColumn):
+class FixedColumn(RestoredColumn):
     """Arrays of one shape, which are kept as sequences.
 
     Parameters
@@ -89,39 +64,12 @@ class FixedColumn(OwnColumn):
            [7, 8]])
     """
 
-    takes_out = cheap = views = False
-    window = 0
-
     def __init__(self, stored: SequenceColumn, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-        self._stored = stored
-        self.dtype = dtype
-        self.sample_shape = shape
+        super().__init__(stored, dtype, shape)
         self.resident = stored.resident
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of rows, and shape of one."""
-        return (len(self), *self.sample_shape)
-
-    def __len__(self) -> int:
-        return len(self._stored)
-
-    def __getitem__(self, index: Any) -> Any:
-        return samples_at(self, index)
-
-    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        ragged = self._stored.gather(indices)
-        rows: NDArray[Any] = ragged.values.reshape(len(ragged), *self.sample_shape)
-        if out is None:
-            return rows
-        out[...] = rows
-        return out
-
-    def view(self, indices: slice) -> NDArray[Any]:
-        return self.gather(indices)
-
-    def expect(self, indices: Indices) -> bool:
-        return self._stored.expect(indices)
+    def _restored(self, stored: Ragged) -> Any:
+        return stored.values.reshape(len(stored), *self.sample_shape)
 
 
 def packed(parts: Sequence[bytes]) -> Ragged:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from batchup.columns import Ragged, SequenceColumn
-from batchup.errors import ChecksumError, FileFormatError, InvalidTypeError, InvalidValueError, UnsupportedError
-from batchup.formats.checked import Checked, sides
+from batchup.errors import ChecksumError, FileFormatError, InvalidValueError, UnsupportedError
+from batchup.formats.checked import Checked, as_json, sides
 from batchup.formats.columnar import ColumnarTable
 from batchup.formats.packed import BytesColumn, FixedColumn, packed, utf8
 from batchup.formats.paths import named
@@ -109,10 +109,8 @@ class RecordsTable(ColumnarTable):
     ----------
     path : str
         Its name.
-    on_error : {'raise', 'skip'}, default 'raise'
-        Whether records that are not what was written are an error, or left out; to skip includes to verify.
-    verify : bool, default False
-        Whether to compare all data with their checksums now.
+    on_error, verify
+        As for `read_records`.
 
     Raises
     ------
@@ -217,12 +215,10 @@ def records_sink(
 
     Parameters
     ----------
-    path, meta, sequence_field
+    path, fields, rows, meta
+        As for any `Sink`.
+    sequence_field
         As for `write_records`.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
 
     Raises
     ------
@@ -276,10 +272,7 @@ def _metadata(fields: Mapping[str, Field], meta: Mapping[str, Any]) -> tuple[dic
         (name, (words.get(field.dtype, field.dtype.newbyteorder("<").str), list(field.shape)))
         for name, field in fields.items()
     ]
-    try:
-        return plain, json.dumps({"columns": columns, "meta": others})
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidTypeError(f"meta can hold what JSON can (numbers, texts, lists, dicts): {error}") from None
+    return plain, as_json({"columns": columns, "meta": others})
 
 
 def _sequences(values: Any, field: Field, name: str, first: int) -> Ragged:

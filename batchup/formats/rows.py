@@ -27,7 +27,12 @@ from batchup.formats.table import (
     objects,
 )
 
-# called with a path and fields, and `rows=` (None if that is not known) and `meta=`; yields what writes a block
+# Opens a file to write; `with` it comes what writes a block. It is called with
+#   path       str or path-like, the name of the file
+#   fields     a mapping of str to Field, the columns
+#   rows=      an int, how many rows there will be; None if that is not known
+#   meta=      a mapping, or None, what else the file is to keep; left out where a format has no room for it
+# and with options of the format by name. It raises an InvalidTypeError if the format cannot hold a column.
 Sink: TypeAlias = Callable[..., AbstractContextManager[Write]]
 
 

@@ -222,18 +222,12 @@ def text_sink(
     encoding: str = "utf-8",
     compression: str | None = BY_SUFFIX,
 ) -> Iterator[Write]:
-    """Open a text file to write blocks to, a line for each row.
+    """Open a text file to write blocks to, a line for each row; its one column, of texts, is read as ``text``.
 
     Parameters
     ----------
-    path : str or path-like
-        Its name.
-    fields : mapping of str to Field
-        One column, of texts; they are read as ``text``, whatever its name.
-    rows : int, optional
-        How many rows there will be, if that is known.
-    meta : mapping, optional
-        Is left out: a text file has no room for it.
+    path, fields, rows, meta
+        As for any `Sink`.
     encoding, compression
         As for `write_text`.
 

@@ -14,8 +14,8 @@ from batchup.formats.paths import named
 
 
 @contextlib.contextmanager
-def whole_file(path: Any) -> Iterator[BinaryIO]:
-    """Open a file that takes its name when the block ends well, and is removed when it does not.
+def unfinished_file(path: Any) -> Iterator[Unfinished]:
+    """Have a file that takes its name when the block ends well, and is removed when it does not.
 
     Raises
     ------
@@ -29,11 +29,17 @@ def whole_file(path: Any) -> Iterator[BinaryIO]:
         raise IsADirectoryError(errno.EISDIR, "a folder has the name of the file to write", name)
     unfinished = Unfinished(name)
     try:
-        with unfinished.plain() as file:
-            yield file
+        yield unfinished
         unfinished.take()
     finally:
         unfinished.discard()
+
+
+@contextlib.contextmanager
+def whole_file(path: Any) -> Iterator[BinaryIO]:
+    """Open such a file for bytes."""
+    with unfinished_file(path) as unfinished, unfinished.plain() as file:
+        yield file
 
 
 @contextlib.contextmanager

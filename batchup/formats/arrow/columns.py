@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,10 @@ from batchup.formats.table import Field
 OBJECT, OFFSET = 96, 24  # bytes that a text takes beside its letters, or an array; or a sequence
 
 
-class Part(Protocol):
+class Part(ABC):
     """A column of a file, to be read by chunks of rows: by any number of threads and, once pickled, processes.
 
-    Attributes
+    Parameters
     ----------
     path, name : str
         Of the file and the column.
@@ -34,11 +35,13 @@ class Part(Protocol):
         The first row of each chunk, and behind them the number of rows.
     """
 
-    path: str
-    name: str
-    field: Field
-    bounds: NDArray[np.intp]
+    def __init__(self, path: str, name: str, field: Field, bounds: NDArray[np.intp]) -> None:
+        self.path = path
+        self.name = name
+        self.field = field
+        self.bounds = bounds
 
+    @abstractmethod
     def chunk(self, number: int) -> Any:
         """Return the rows of a chunk, as they stand in a block."""
 
@@ -51,6 +54,15 @@ def column_of(part: Part, whole: bool) -> Any:
         decoder = Decoder(part)
         return DecodedSequences(DecodedArray(decoder, "values"), DecodedArray(decoder, "offsets"), part.field)
     return DecodedArray(Decoder(part)) if whole else ChunkedArray(part)
+
+
+def columns_within(memory: int, sizes: Mapping[str, int], part: Callable[[str], Part]) -> dict[str, Any]:
+    """Return array-likes by name: as many as fit into memory decoded whole, the smallest first, others by chunks."""
+    found = {}
+    for name in sorted(sizes, key=lambda name: sizes[name]):
+        found[name] = column_of(part(name), whole=sizes[name] <= memory)
+        memory -= sizes[name]
+    return found
 
 
 class Decoder:

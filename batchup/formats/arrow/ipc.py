@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.errors import FileFormatError, InvalidValueError
-from batchup.formats.arrow.columns import column_of, dtype_of, estimated, shape_of
+from batchup.formats.arrow.columns import columns_within, dtype_of, estimated, shape_of
 from batchup.formats.arrow.ipc_parts import (
     ArrowPart,
     Batches,
@@ -23,10 +23,10 @@ from batchup.formats.arrow.ipc_parts import (
     lies_as_it_is,
     mapped_column,
 )
-from batchup.formats.arrow.reading import block_of, damage_told, whole_blocks
+from batchup.formats.arrow.reading import blocks_of, damage_told, read_columns
 from batchup.formats.arrow.types import fields_from, meta_from, pyarrow, schema_of
 from batchup.formats.arrow.writing import Groups, Output, checked_rows, closed_whole
-from batchup.formats.rows import read, write
+from batchup.formats.rows import write
 from batchup.formats.table import BLOCK, Block, Field, Table, Write, block_rows
 from batchup.formats.whole import whole_file
 from batchup.work_pool.pace import as_bytes
@@ -78,8 +78,7 @@ def read_arrow(
     (array([[3, 9],
            [2, 4]]), 'no. 4')
     """
-    names = None if columns is None else tuple(columns) if not isinstance(columns, str) else columns
-    return read(ArrowTable, paths, names, columns=names, memory=memory, on_error=on_error)
+    return read_columns(ArrowTable, paths, columns, memory=memory, on_error=on_error)
 
 
 def write_arrow(
@@ -120,12 +119,8 @@ class ArrowTable(Table):
     ----------
     path : str
         Its name.
-    columns : sequence of str, optional
-        The columns that are looked at; all by default.
-    memory : int or str, default '1GiB'
-        How many bytes of decoded columns may lie in memory.
-    on_error : {'raise', 'skip'}, default 'raise'
-        As for `Table`.
+    columns, memory, on_error
+        As for `read_arrow`.
     """
 
     def __init__(
@@ -168,11 +163,9 @@ class ArrowTable(Table):
                 found[name] = mapped_column(self._batches, name, field, *scan.places[name])
             else:
                 decoded[name] = estimated(field, int(scan.bounds[-1]), scan.sizes[name])
-        room = self._memory
-        for name in sorted(decoded, key=lambda name: decoded[name]):
-            part = ArrowPart(self._batches, name, self.fields[name], scan.bounds)
-            found[name] = column_of(part, whole=decoded[name] <= room)
-            room -= decoded[name]
+        found |= columns_within(
+            self._memory, decoded, lambda name: ArrowPart(self._batches, name, self.fields[name], scan.bounds)
+        )
         return {name: found[name] for name in self.fields}
 
     def _schema(self, path: str, on_error: str) -> Any:
@@ -215,10 +208,7 @@ class ArrowTable(Table):
         rows = max(1, min(block_rows(fields), BLOCK * batch.num_rows // max(1, batch.nbytes)))
         for start in range(0, batch.num_rows, rows):
             part = batch.slice(start, rows)
-            if self.on_error == "raise":
-                yield block_of(part, fields, self.path, first + start)
-            else:
-                yield from whole_blocks(part, fields, self.path, first + start, self.problem)
+            yield from blocks_of(self, part, fields, first + start)
 
 
 class Scan:
@@ -329,14 +319,8 @@ def arrow_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Name of the file.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
-    meta : mapping, optional
-        What else the file is to say.
+    path, fields, rows, meta
+        As for any `Sink`.
     compression, batch_rows
         As for `write_arrow`.
     """

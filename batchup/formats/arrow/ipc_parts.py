@@ -14,6 +14,7 @@ from batchup.columns import RecordColumn
 from batchup.columns.files import OpenFile
 from batchup.columns.readahead import Place as Stretch
 from batchup.columns.storage import MappedStorage
+from batchup.formats.arrow.columns import Part
 from batchup.formats.arrow.reading import Status, check_status, damage_told, is_local, source_of, status_of
 from batchup.formats.arrow.types import element_of, plain_type, pyarrow
 from batchup.formats.arrow.values import Place, fixed_values, plain, values_of
@@ -84,26 +85,19 @@ class Batches:
         return Batches, (self.source, self.status)
 
 
-class ArrowPart:
-    """A column of a file of Arrow, to be read by batches; see `Part`.
+class ArrowPart(Part):
+    """A column of a file of Arrow, to be read by batches.
 
     Parameters
     ----------
     batches : Batches
         The file.
-    name : str
-        Of the column.
-    field : Field
-        What it is.
-    bounds : ndarray of intp
-        The first row of each batch, and behind them the number of rows.
+    name, field, bounds
+        As for `Part`.
     """
 
     def __init__(self, batches: Batches, name: str, field: Field, bounds: NDArray[np.intp]) -> None:
-        self.path = batches.path
-        self.name = name
-        self.field = field
-        self.bounds = bounds
+        super().__init__(batches.path, name, field, bounds)
         self._batches = batches
 
     def chunk(self, number: int) -> Any:

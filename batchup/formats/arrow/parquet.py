@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.errors import FileFormatError, InvalidValueError
-from batchup.formats.arrow.columns import column_of, estimated
+from batchup.formats.arrow.columns import columns_within, estimated
 from batchup.formats.arrow.parquet_parts import Handles, ParquetPart, group_name
-from batchup.formats.arrow.reading import block_of, damage_told, is_local, whole_blocks
+from batchup.formats.arrow.reading import blocks_of, damage_told, is_local, read_columns
 from batchup.formats.arrow.types import fields_from, is_list, meta_from, part_of_pyarrow, plain_type, pyarrow, schema_of
 from batchup.formats.arrow.writing import Groups, Output, checked_rows, closed_whole
-from batchup.formats.rows import read, write
+from batchup.formats.rows import write
 from batchup.formats.table import BLOCK, Block, Field, Table, Write, block_rows
 from batchup.formats.whole import whole_file
 from batchup.work_pool.pace import as_bytes
@@ -70,8 +70,7 @@ def read_parquet(
     (array([[3, 9],
            [2, 4]]), 'no. 4')
     """
-    names = None if columns is None else tuple(columns) if not isinstance(columns, str) else columns
-    return read(ParquetTable, paths, names, columns=names, memory=memory, on_error=on_error)
+    return read_columns(ParquetTable, paths, columns, memory=memory, on_error=on_error)
 
 
 def write_parquet(
@@ -113,12 +112,8 @@ class ParquetTable(Table):
     ----------
     path : str
         Its name.
-    columns : sequence of str, optional
-        The columns that are looked at; all by default.
-    memory : int or str, default '1GiB'
-        How many bytes of decoded columns may lie in memory.
-    on_error : {'raise', 'skip'}, default 'raise'
-        As for `Table`.
+    columns, memory, on_error
+        As for `read_parquet`.
     """
 
     checksums = True
@@ -158,11 +153,11 @@ class ParquetTable(Table):
         groups, rows = range(len(self._bounds) - 1), int(self._bounds[-1])
         stored = {name: sum(self._stored(number, [name]) for number in groups) for name in self.fields}
         sizes = {name: estimated(field, rows, stored[name]) for name, field in self.fields.items()}
-        found, room = {}, self._memory
-        for name in sorted(sizes, key=lambda name: sizes[name]):
-            part = ParquetPart(self._handles, name, self.fields[name], self._bounds, self._memory)
-            found[name] = column_of(part, whole=sizes[name] <= room)
-            room -= sizes[name]
+        found = columns_within(
+            self._memory,
+            sizes,
+            lambda name: ParquetPart(self._handles, name, self.fields[name], self._bounds, self._memory),
+        )
         return {name: found[name] for name in self.fields}
 
     def _row_groups(self, path: str) -> NDArray[np.intp]:
@@ -194,10 +189,7 @@ class ParquetTable(Table):
                 return
             if batch is None:
                 return
-            if self.on_error == "raise":
-                yield block_of(batch, fields, self.path, done)
-            else:
-                yield from whole_blocks(batch, fields, self.path, done, self.problem)
+            yield from blocks_of(self, batch, fields, done)
             done += batch.num_rows
 
     def _batches(self, file: Any, number: int, names: list[str], rows: int) -> Iterator[Any]:
@@ -233,14 +225,8 @@ def parquet_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Name of the file.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
-    meta : mapping, optional
-        What else the file is to say.
+    path, fields, rows, meta
+        As for any `Sink`.
     compression, row_group_rows
         As for `write_parquet`.
     """

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup.errors import FileFormatError
-from batchup.formats.arrow.columns import joined_chunks
+from batchup.formats.arrow.columns import Part, joined_chunks
 from batchup.formats.arrow.reading import Status, check_status, damage_told, is_local, source_of, status_of
 from batchup.formats.arrow.types import part_of_pyarrow
 from batchup.formats.arrow.values import Place, values_of
@@ -73,28 +73,21 @@ class Handles:
         return Handles, (self._source, self._status)
 
 
-class ParquetPart:
-    """A column of a Parquet file, to be read by row groups; see `Part`.
+class ParquetPart(Part):
+    """A column of a Parquet file, to be read by row groups.
 
     Parameters
     ----------
     handles : Handles
         The file.
-    name : str
-        Of the column.
-    field : Field
-        What it is.
-    bounds : ndarray of intp
-        The first row of each row group, and behind them the number of rows.
+    name, field, bounds
+        As for `Part`.
     memory : int
         How many bytes a row group may take when it is decoded.
     """
 
     def __init__(self, handles: Handles, name: str, field: Field, bounds: NDArray[np.intp], memory: int) -> None:
-        self.path = handles.path
-        self.name = name
-        self.field = field
-        self.bounds = bounds
+        super().__init__(handles.path, name, field, bounds)
         self._handles = handles
         self._memory = memory
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from batchup.columns.files import check_file_status, file_status
 from batchup.errors import BatchUpError, FileFormatError
 from batchup.formats.arrow.types import pyarrow
 from batchup.formats.arrow.values import Place, missing_rows, no_value, values_of
+from batchup.formats.many import Opener
 from batchup.formats.opening import seekable
-from batchup.formats.table import Block, Field
+from batchup.formats.rows import read
+from batchup.formats.table import Block, Field, Table
 from batchup.remote.addresses import is_remote
 
 Status = tuple[int, int]
@@ -69,15 +71,25 @@ def damage_told(what: str) -> Iterator[None]:
         raise FileFormatError(f"{what} is damaged, or something else: {reason}") from error
 
 
-def block_of(batch: Any, fields: Mapping[str, Field], path: str, first: int) -> Block:
-    """Return rows of Arrow as a block.
+def read_columns(opener: Opener, paths: tuple[Any, ...], columns: Sequence[str] | None, **options: Any) -> Any:
+    """Return what a reader returns, that looks at some columns only; see `rows.read`."""
+    names = columns if columns is None or isinstance(columns, str) else tuple(columns)
+    return read(opener, paths, names, columns=names, **options)
+
+
+def blocks_of(table: Table, batch: Any, fields: Mapping[str, Field], first: int) -> Iterator[Block]:
+    """Yield rows of Arrow as blocks, which are those of a table from a row on: all, or if it asks for that, whole ones.
 
     Raises
     ------
     FileFormatError
         If a value is not there, or not what the fields say.
     """
-    return {name: values_of(batch.column(name), field, Place(path, name, first)) for name, field in fields.items()}
+    if table.on_error == "raise":
+        path = table.path
+        yield {name: values_of(batch.column(name), field, Place(path, name, first)) for name, field in fields.items()}
+    else:
+        yield from whole_blocks(batch, fields, table.path, first, table.problem)
 
 
 def whole_blocks(

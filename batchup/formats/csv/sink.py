@@ -34,14 +34,8 @@ def csv_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Its name.
-    fields : mapping of str to Field
-        The columns: bools, numbers, texts or times, one in each cell.
-    rows : int, optional
-        How many rows there will be, if that is known.
-    meta : mapping, optional
-        Is left out: a CSV file has no room for it.
+    path, fields, rows, meta
+        As for any `Sink`.
     delimiter, compression
         As for `write_csv`.
 

@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from batchup._extras import required
 from batchup._repr import Represented
-from batchup.errors import BatchUpError, FileFormatError, InvalidTypeError, InvalidValueError
+from batchup.errors import BatchUpError, FileFormatError, InvalidValueError
 from batchup.formats import rows as row_by_row
-from batchup.formats.folders.sink import folder_sink
+from batchup.formats.folders.sink import check_columns, folder_sink
 from batchup.formats.folders.table import FolderTable
 from batchup.formats.opening import seekable
 from batchup.formats.table import Field, Write, refuse
 from batchup.typed_files import Image
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MODES = ("L", "LA", "RGB", "RGBA", "I;16", "F")
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others run programs: EPS needs Ghostscript
 _SHAPES: dict[str, tuple[int, ...]] = {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,), "I;16": (), "F": ()}
@@ -237,25 +236,12 @@ def images_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Its name.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
-    meta : dict, optional
-        What else to keep.
+    path, fields, rows, meta
+        As for any `Sink`.
     image, label : str
         The names of the columns.
     """
-    if image not in fields:
-        raise InvalidTypeError(
-            f"a folder of images needs a column of them, {image!r}, got {list(fields)}: image= tells its name"
-        )
-    for name, field in fields.items():
-        if name not in (image, label):
-            what = f"a folder of images holds {image!r} and {label!r} only"
-            refuse(what, name, field, "leave it out (columns=), or write another format")
+    check_columns(fields, "images", image, label)
     check_png(image, fields[image])
     names = {image: "image", label: "label"}
     return folder_sink(path, ".png", fields, lambda row: encoded_png(row[image]), names, rows, meta)

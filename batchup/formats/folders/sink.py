@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from batchup._files import write_all
-from batchup.errors import InvalidValueError
+from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.formats.checked import Checked
 from batchup.formats.folders.table import MANIFEST
 from batchup.formats.rows import rows_of
@@ -75,6 +75,30 @@ def folder_sink(
             "meta": {key: value for key, value in (meta or {}).items() if key != "labels"},
         }
         write_all(manifest.fileno(), memoryview(json.dumps(said, indent=1).encode()), 0)
+
+
+def check_columns(fields: Mapping[str, Field], what: str, *names: str) -> None:
+    """Refuse columns that a folder of images or of sounds has no place for, or if there are none of those.
+
+    Parameters
+    ----------
+    fields : mapping of str to Field
+        The columns.
+    what : str
+        What the first column holds, in the plural.
+    *names : str
+        Those that there may be; the first there must be.
+    """
+    main = names[0]
+    if main not in fields:
+        raise InvalidTypeError(
+            f"a folder of {what} needs a column of them, {main!r}, got {list(fields)}: {what[:-1]}= tells its name"
+        )
+    *others, last = map(repr, names)
+    for name, field in fields.items():
+        if name not in names:
+            held = f"a folder of {what} holds {', '.join(others)} and {last} only"
+            refuse(held, name, field, "leave it out (columns=), or write another format")
 
 
 class _Folders:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from batchup._numbers import whole_number
 from batchup._repr import Represented
-from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
+from batchup.errors import FileFormatError, InvalidValueError
 from batchup.formats import rows as row_by_row
-from batchup.formats.folders.sink import folder_sink
+from batchup.formats.folders.sink import check_columns, folder_sink
 from batchup.formats.folders.table import FolderTable
 from batchup.formats.opening import seekable
 from batchup.formats.table import Field, Write, refuse
@@ -236,27 +236,14 @@ def wav_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Its name.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
-    meta : dict, optional
-        What else to keep.
+    path, fields, rows, meta
+        As for any `Sink`.
     rate : int, optional
         Frames per second, if there is no such column.
     sound, label : str
         The names of the columns.
     """
-    if sound not in fields:
-        raise InvalidTypeError(
-            f"a folder of sounds needs a column of them, {sound!r}, got {list(fields)}: sound= tells its name"
-        )
-    for name, field in fields.items():
-        if name not in (sound, label, "rate"):
-            what = f"a folder of sounds holds {sound!r}, 'rate' and {label!r} only"
-            refuse(what, name, field, "leave it out (columns=), or write another format")
+    check_columns(fields, "sounds", sound, "rate", label)
     _check_sound(sound, fields[sound])
     _check_rate(fields, rate)
     names = {sound: "sound", label: "label", "rate": "rate"}

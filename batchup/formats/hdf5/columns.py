@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from batchup._hdf5 import checked_dataset
 from batchup._indices import Indices
-from batchup.columns import Column, OwnColumn, Ragged, SequenceColumn, as_column
-from batchup.columns.abstract import samples_at
+from batchup.columns import Ragged, SequenceColumn, as_column
 from batchup.columns.datasets import reduced
 from batchup.errors import FileFormatError
+from batchup.formats.restored import RestoredColumn
 from batchup.formats.table import objects
 from batchup.sequences.hdf5_file import mapped_values, numbers
 
 VALUES, OFFSETS = "values", "offsets"
 
 
-class Hdf5Values(OwnColumn):
+class Hdf5Values(RestoredColumn):
     """The rows of a dataset as what they stand for; pickled as the place of the dataset.
 
     Parameters
@@ -32,38 +32,10 @@ class Hdf5Values(OwnColumn):
         Of what it stands for; object for texts.
     """
 
-    takes_out = cheap = resident = views = False
-
     def __init__(self, dataset: Any, dtype: np.dtype[Any]) -> None:
+        super().__init__(as_column(dataset), dtype, tuple(dataset.shape[1:]))
         self._dataset = dataset
-        self._stored: Column = as_column(dataset)
-        self.dtype = dtype
-        self.sample_shape: tuple[int, ...] = tuple(dataset.shape[1:])
         self.window = self._stored.window
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of rows, and shape of one."""
-        return (len(self), *self.sample_shape)
-
-    def __len__(self) -> int:
-        return len(self._stored)
-
-    def __getitem__(self, index: Any) -> Any:
-        return samples_at(self, index)
-
-    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        rows = self._restored(self._stored.gather(indices))
-        if out is None:
-            return rows
-        out[...] = rows
-        return out
-
-    def view(self, indices: slice) -> NDArray[Any]:
-        return self.gather(indices)
-
-    def expect(self, indices: Indices) -> bool:
-        return self._stored.expect(indices)
 
     def __reduce__(self) -> Any:
         return _again, (type(self), reduced(self._dataset), self.dtype)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from batchup._extras import required
-from batchup._unfinished import Unfinished
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
-from batchup.formats.checked import Checked, sides
+from batchup.formats.checked import Checked, as_json, sides
 from batchup.formats.growing import Growing
 from batchup.formats.hdf5.columns import OFFSETS, VALUES
 from batchup.formats.packed import packed, utf8
-from batchup.formats.paths import named
 from batchup.formats.rows import write
 from batchup.formats.table import BYTES, TEXT, Block, Field, Write, objects, refuse
+from batchup.formats.whole import unfinished_file
 from batchup.sequences.hdf5_file import attribute, check_hdf5_elements
 
 TABLE, META = "batchup_table", "batchup_meta"  # root attributes: the version, and JSON
@@ -83,12 +80,10 @@ def hdf5_sink(
 
     Parameters
     ----------
-    path, meta, compression
+    path, fields, rows, meta
+        As for any `Sink`.
+    compression
         As for `write_hdf5`.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
 
     Raises
     ------
@@ -100,44 +95,60 @@ def hdf5_sink(
         raise InvalidValueError(f"compression must be one of {COMPRESSIONS}, got {compression!r}")
     kinds = {name: _kind_of(name, field) for name, field in fields.items()}
     _check_names([(name, (VALUES, OFFSETS) if kinds[name] is _Sequences else ()) for name in fields])
-    text, checked = _encoded(meta), Checked(fields, rows)
-    name = os.path.realpath(named(path))
-    if os.path.isdir(name):
-        raise IsADirectoryError(errno.EISDIR, "a folder has the name of the file to write", name)
-    unfinished = Unfinished(name)
-    ours: list[BaseException] = []
-    theirs: list[BaseException] = []
-    try:
-        with unfinished.hdf5() as file:
-            file.attrs[TABLE] = VERSION
-            if text:
-                file.attrs[META] = np.bytes_(text)
-            columns = {name: kinds[name](file, name, field, rows, compression) for name, field in fields.items()}
+    text, checked, blame = _encoded(meta), Checked(fields, rows), _Blame()
+    with unfinished_file(path) as unfinished, blame.cleared(), unfinished.hdf5() as file:
+        file.attrs[TABLE] = VERSION
+        if text:
+            file.attrs[META] = np.bytes_(text)
+        columns = {name: kinds[name](file, name, field, rows, compression) for name, field in fields.items()}
 
-            def put(block: Block) -> None:
-                try:
-                    first = checked.take(block)
-                    for name, values in block.items():
-                        columns[name].put(values, first)
-                except BaseException as error:
-                    ours.append(error)
-                    raise
+        def put(block: Block) -> None:
+            with blame.ours():
+                first = checked.take(block)
+                for name, values in block.items():
+                    columns[name].put(values, first)
 
-            try:
-                yield put
-            except BaseException as error:
-                theirs += [] if error in ours else [error]
-                raise
-            checked.finish()
-            for number, column in enumerate(columns.values()):
-                column.finish().attrs[COLUMN] = number
-        unfinished.take()
-    except FileFormatError:
-        if theirs:  # which is not that HDF5 cannot write the file
-            raise theirs[0] from None
-        raise
-    finally:
-        unfinished.discard()
+        with blame.theirs():
+            yield put
+        checked.finish()
+        for number, column in enumerate(columns.values()):
+            column.finish().attrs[COLUMN] = number
+
+
+class _Blame:
+    """Tells the caller's errors from those of a block that is written: they are not that HDF5 cannot write the file."""
+
+    def __init__(self) -> None:
+        self._ours: list[BaseException] = []
+        self._theirs: list[BaseException] = []
+
+    @contextlib.contextmanager
+    def ours(self) -> Iterator[None]:
+        """Note an error as ours."""
+        try:
+            yield
+        except BaseException as error:
+            self._ours.append(error)
+            raise
+
+    @contextlib.contextmanager
+    def theirs(self) -> Iterator[None]:
+        """Note an error as the caller's, unless it is ours."""
+        try:
+            yield
+        except BaseException as error:
+            self._theirs += [] if error in self._ours else [error]
+            raise
+
+    @contextlib.contextmanager
+    def cleared(self) -> Iterator[None]:
+        """Raise the caller's error instead of what was made of it."""
+        try:
+            yield
+        except FileFormatError:
+            if self._theirs:
+                raise self._theirs[0] from None
+            raise
 
 
 def meta_of(file: Any, path: str) -> dict[str, Any]:
@@ -306,10 +317,7 @@ def _check_names(columns: list[tuple[str, tuple[str, ...]]]) -> None:
 
 
 def _encoded(meta: dict[str, Any] | None) -> bytes:
-    try:
-        text = json.dumps(meta).encode() if meta else b""
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidTypeError(f"meta can hold what JSON can (numbers, texts, lists, dicts): {error}") from None
+    text = as_json(meta).encode() if meta else b""
     if len(text) > MOST_META:
         raise InvalidValueError(f"an HDF5 file takes up to {MOST_META} bytes of meta, got {len(text)}: leave some out")
     return text

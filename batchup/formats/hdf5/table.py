@@ -87,10 +87,8 @@ class Hdf5Table(ColumnarTable):
     ----------
     path : str
         Name or address of the file.
-    on_error : {'raise', 'skip'}, default 'raise'
-        Whether rows that cannot be read are an error, or left out: all those of a chunk.
-    group : str, default '/'
-        The group whose datasets are read.
+    on_error, group
+        As for `read_hdf5`.
 
     Raises
     ------

@@ -38,14 +38,8 @@ def jsonl_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Its name.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be, if that is known.
-    meta : mapping, optional
-        Is left out: a JSONL file has no room for it.
+    path, fields, rows, meta
+        As for any `Sink`.
     compression
         As for `write_jsonl`.
 

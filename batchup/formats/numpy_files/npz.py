@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,10 +19,9 @@ from batchup._repr import Represented
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError, LengthError
 from batchup.formats.paths import found
 from batchup.formats.whole import whole_file
+from batchup.formats.zip_members import put_member
 
 _SUFFIX = ".npy"
-_PIECE = 2**20  # bytes that are copied at a time
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all members, so that the same arrays are the same bytes
 
 
 def read_npz(*paths: Any, keys: Sequence[str] | None = None) -> dict[str, NDArray[Any]] | NpzSource:
@@ -207,10 +205,6 @@ def zipped(columns: Mapping[str, NpyRows], file: IO[bytes], compressed: bool) ->
     method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(file, "w") as archive:
         for key, column in columns.items():
-            info = zipfile.ZipInfo(key + _SUFFIX, _EPOCH)
-            info.compress_type = method
-            info.external_attr = 0o600 << 16
             part = column.finish()
             part.seek(0)
-            with archive.open(info, "w", force_zip64=True) as member:
-                shutil.copyfileobj(part, member, _PIECE)
+            put_member(archive, key + _SUFFIX, part, method)

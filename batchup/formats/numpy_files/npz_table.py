@@ -145,14 +145,8 @@ def npz_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Its name.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
-    meta : dict, optional
-        Is not kept.
+    path, fields, rows, meta
+        As for any `Sink`.
     compressed : bool, default False
         Whether to compress the arrays.
 

@@ -224,14 +224,8 @@ def tfrecord_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Its name.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
-    meta : dict, optional
-        Is not kept.
+    path, fields, rows, meta
+        As for any `Sink`.
     cast : bool, default False
         Whether to write what does not come back as it is: integers as int64, floats as float32, texts as bytes, arrays
         of several sides flat.

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from batchup._npy_header import check_size, read_header
 from batchup.errors import InvalidValueError
-from batchup.formats.folders.images import SUFFIXES, ImageDecoder
+from batchup.formats.folders.images import ImageDecoder
 from batchup.formats.folders.wav import decoded_wav
+from batchup.formats.known import IMAGES
 from batchup.formats.table import Field
 from batchup.formats.values import adapted, field_told
 
@@ -75,7 +76,7 @@ def decoder(extension: str, mode: str | None = None) -> Decode:
         return _integer
     if kind in _JSON:
         return _json
-    if f".{kind}" in SUFFIXES:
+    if f".{kind}" in IMAGES:
         images = ImageDecoder(mode)
         return lambda data: images.decoded(io.BytesIO(data))
     if kind == "wav":

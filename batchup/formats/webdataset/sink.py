@@ -43,14 +43,8 @@ def webdataset_sink(
 
     Parameters
     ----------
-    path : str or path-like
-        Its name.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
-    meta : dict, optional
-        What to keep in the comment.
+    path, fields, rows, meta
+        As for any `Sink`.
     encode : mapping of str to str, optional
         Columns that are written as ``'png'``.
     compression : str, optional

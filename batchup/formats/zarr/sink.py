@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from batchup._extras import required
-from batchup.errors import InvalidTypeError, InvalidValueError
-from batchup.formats.checked import Checked, sides
+from batchup.errors import InvalidValueError
+from batchup.formats.checked import Checked, as_json, sides
 from batchup.formats.growing import Growing
 from batchup.formats.packed import utf8
 from batchup.formats.paths import named
 from batchup.formats.table import TEXT, Block, Field, Write, refuse
 from batchup.formats.whole import whole_file
 from batchup.formats.whole_folder import whole_folder
+from batchup.formats.zip_members import put_member
 
 ORDER = "batchup_columns"  # the attribute of a group that lists its arrays in their order
 CHUNK = 4 * 2**20  # bytes of a chunk, at most
@@ -30,8 +29,6 @@ ALL_CHUNKS = 64 * 2**20  # bytes of the rows that wait until they make chunks, o
 LEAST_CHUNK = 64 * 1024
 _GROUP, _EMPTY = ".zgroup", b'{\n    "zarr_format": 2\n}'  # the file that makes a folder a group
 _MEMBER = r"(.+/)?(\.z(group|array|attrs|metadata)|[0-9]+(\.[0-9]+)*)"  # the files of a group
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of all members of a zip file, so that the same rows are the same bytes
-_PIECE = 2**20
 _LONGEST = 255  # bytes of the name of a folder
 
 
@@ -48,12 +45,10 @@ def zarr_sink(
 
     Parameters
     ----------
-    path, meta, compressed
+    path, fields, rows, meta
+        As for any `Sink`.
+    compressed
         As for `write_zarr`.
-    fields : mapping of str to Field
-        The columns.
-    rows : int, optional
-        How many rows there will be.
 
     Raises
     ------
@@ -112,10 +107,8 @@ def _zipped(path: str) -> Iterator[str]:
                 folders.sort()
                 for name in sorted(files):
                     whole = os.path.join(inner, name)
-                    info = zipfile.ZipInfo(os.path.relpath(whole, folder), _EPOCH)
-                    info.external_attr = 0o600 << 16
-                    with open(whole, "rb") as part, archive.open(info, "w", force_zip64=True) as member:
-                        shutil.copyfileobj(part, member, _PIECE)
+                    with open(whole, "rb") as part:
+                        put_member(archive, os.path.relpath(whole, folder), part)
 
 
 def _group(folder: str) -> Any:
@@ -179,8 +172,5 @@ def _checked_meta(meta: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Return the attributes of the group."""
     if ORDER in meta:
         raise InvalidValueError(f"{ORDER!r} lists the columns of a group: rename it in meta")
-    try:
-        json.dumps(meta)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidTypeError(f"meta can hold what JSON can (numbers, texts, lists, dicts): {error}") from None
+    as_json(meta)
     return {**meta, ORDER: names}

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from batchup._extras import required
 from batchup._indices import Indices
-from batchup.columns import OwnColumn, as_column
-from batchup.columns.abstract import samples_at
+from batchup.columns import as_column
 from batchup.errors import FileFormatError, UnsupportedError
 from batchup.formats.columnar import ColumnarTable, field_of
+from batchup.formats.restored import RestoredColumn
 from batchup.formats.rows import read, write
 from batchup.formats.table import TEXT, Field, objects
 from batchup.formats.zarr.sink import ORDER, zarr_sink
@@ -109,8 +109,8 @@ class ZarrTable(ColumnarTable):
     ----------
     path : str
         Name of the folder, or of a zip file.
-    on_error : {'raise', 'skip'}, default 'raise'
-        Whether rows that cannot be read are an error, or left out: all those of a chunk.
+    on_error
+        As for `read_zarr`.
 
     Raises
     ------
@@ -143,34 +143,16 @@ class ZarrTable(ColumnarTable):
         super().__init__(path, columns, fields, None, meta, on_error, together)
 
 
-class ZarrColumn(OwnColumn):
+class ZarrColumn(RestoredColumn):
     """The rows of an array of zarr."""
 
-    cheap = resident = views = False
-
     def __init__(self, array: Any) -> None:
+        super().__init__(as_column(array), np.dtype(array.dtype), tuple(int(side) for side in array.shape[1:]))
         self._array = array
-        self._stored = as_column(array)
-        self.dtype = np.dtype(array.dtype)
-        self.sample_shape: tuple[int, ...] = tuple(int(side) for side in array.shape[1:])
         self.takes_out, self.window = self._stored.takes_out, self._stored.window
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of rows, and shape of one."""
-        return (len(self), *self.sample_shape)
-
-    def __len__(self) -> int:
-        return len(self._stored)
-
-    def __getitem__(self, index: Any) -> Any:
-        return samples_at(self, index)
 
     def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Any:
         return self._stored.gather(indices, out)
-
-    def view(self, indices: slice) -> Any:
-        return self.gather(indices)
 
     def expect(self, indices: Indices) -> bool:
         return False
