@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from batchup.columns import Ragged
+from batchup.errors import InvalidValueError
 from batchup.formats import Field, Table
-from batchup.formats.table import Block, fields_of, objects
+from batchup.formats.table import TEXT, Block, fields_of, objects, part_of
+
+from .kills import room_for
 
 ROWS = 7
 
@@ -155,3 +161,54 @@ def same(found: Any, expected: Any, name: str) -> None:
         np.testing.assert_array_equal(found, expected, name)
         if expected.dtype.kind == "f":
             np.testing.assert_array_equal(np.signbit(found), np.signbit(expected), name)
+
+
+def written(sink: Any, path: Path, block: Block, step: int, **options: Any) -> Path:
+    """Write a block, some rows at a time."""
+    with sink(path, fields_of(block), **options) as put:
+        for start in range(0, max(1, len(next(iter(block.values())))), step):
+            put(part_of(block, start, start + step))
+    return path
+
+
+def unfinished(sink: Any, path: Path, case: str) -> None:
+    """Write a file of texts that cannot be finished."""
+    with sink(path, {"x": Field(TEXT)}, rows=5 if case == "rows" else None) as put:
+        put({"x": objects(["fine"] * 3)})
+        if case == "interrupt":
+            raise KeyboardInterrupt
+        if case == "full":
+            put({"x": objects([os.urandom(2**15).decode("latin1") for _ in range(30)])})
+        if case == "surrogate":
+            put({"x": objects(["fine", "a\ud800"])})
+        if case == "other":
+            put({"x": np.arange(3)})
+
+
+UNFINISHED: list[tuple[str, type[BaseException], str | None]] = [
+    ("interrupt", KeyboardInterrupt, None),
+    ("full", OSError, "File too large"),
+    ("other", InvalidValueError, "x: str, got x: int64"),
+    ("rows", InvalidValueError, "5 rows"),
+]
+
+
+def check_old_stays(sink: Any, path: Path, case: str, kind: type[BaseException], message: str | None) -> None:
+    """Check that a file that cannot be finished leaves the old one, and nothing else."""
+    path.write_bytes(b"old")
+    with pytest.raises(kind, match=message), room_for(2**18):
+        unfinished(sink, path, case)
+    assert os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == b"old"
+
+
+def check_closes(opened: Callable[[], Table]) -> None:
+    """Check that an iterator that is closed closes its file, and a table has none open."""
+    before = len(os.listdir("/dev/fd"))
+    table = opened()
+    assert table.columns() is None
+    assert len(os.listdir("/dev/fd")) == before
+    iterator: Any = table.blocks()
+    next(iterator)
+    iterator.close()
+    assert len(os.listdir("/dev/fd")) == before

@@ -7,7 +7,6 @@ import gzip
 import os
 import pickle
 import string
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from hypothesis.extra import numpy as hnp
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats.csv.rows import last_end, quote_turns, row_places
 from batchup.formats.csv.table import CsvTable, csv_sink, read_csv, write_csv
-from batchup.formats.table import TEXT, Block, Field, fields_of, objects, part_of
+from batchup.formats.table import TEXT, Block, Field, fields_of, objects
 
-from .kills import room_for
+from . import tables
+from .tables import UNFINISHED, check_closes, check_old_stays
 
 TEXTS = st.text(st.sampled_from("ab ,;\"'\n\r\0\t\ufeffé漢\U0001f600\u2028-1.n"), max_size=6)
 NUMBERS = st.one_of(
@@ -55,10 +55,7 @@ def blocks(draw: Any) -> Block:
 
 def written(path: Path, block: Block, step: int = 2, **options: Any) -> Path:
     """Write rows, some at a time."""
-    with csv_sink(path, fields_of(block), **options) as put:
-        for start in range(0, max(1, len(next(iter(block.values())))), step):
-            put(part_of(block, start, start + step))
-    return path
+    return tables.written(csv_sink, path, block, step, **options)
 
 
 def read(path: Path, **options: Any) -> Block:
@@ -422,49 +419,17 @@ def test_refused(tmp_path: Path, kind: type[Exception], message: str, fields: di
     assert os.listdir(tmp_path) == []
 
 
-def failing(path: Path, case: str) -> None:
-    """Write a file that cannot be finished."""
-    fields = {"x": Field(TEXT)}
-    with csv_sink(path, fields, rows=5 if case == "rows" else None) as put:
-        put({"x": objects(["fine"] * 3)})
-        if case == "interrupt":
-            raise KeyboardInterrupt
-        if case == "full":
-            put({"x": objects([os.urandom(2**15).decode("latin1") for _ in range(30)])})
-        if case == "surrogate":
-            put({"x": objects(["fine", "a\ud800"])})
-        if case == "other":
-            put({"x": np.arange(3)})
-
-
 @pytest.mark.parametrize(
     ("case", "kind", "message"),
-    [
-        ("interrupt", KeyboardInterrupt, None),
-        ("full", OSError, "File too large"),
-        ("surrogate", InvalidValueError, r"row 4, column 'x': UTF-8 has no '\\ud800'"),
-        ("other", InvalidValueError, "x: str, got x: int64"),
-        ("rows", InvalidValueError, "5 rows"),
-    ],
+    [*UNFINISHED, ("surrogate", InvalidValueError, r"row 4, column 'x': UTF-8 has no '\\ud800'")],
 )
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.xz"])
 def test_whole_or_absent(tmp_path: Path, case: str, kind: type[BaseException], message: str | None, name: str) -> None:
     """A file that cannot be finished leaves the old one, and nothing else."""
-    path = texts_of(tmp_path / name, "old")
-    with pytest.raises(kind, match=message), room_for(2**18):
-        failing(path, case)
-    assert os.listdir(tmp_path) == [name]
-    assert path.read_bytes() == b"old"
+    check_old_stays(csv_sink, tmp_path / name, case, kind, message)
 
 
 def test_files_are_closed(tmp_path: Path) -> None:
     """An iterator that is closed closes its file, and a table has none open."""
     path = written(tmp_path / "a.csv", {"x": np.arange(3)})
-    before = len(os.listdir("/dev/fd"))
-    table = CsvTable(str(path))
-    assert table.columns() is None
-    assert len(os.listdir("/dev/fd")) == before
-    iterator: Iterator[Block] = table.blocks()
-    next(iterator)
-    iterator.close()  # type: ignore[attr-defined]
-    assert len(os.listdir("/dev/fd")) == before
+    check_closes(lambda: CsvTable(str(path)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from hypothesis.extra import numpy as hnp
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats.jsonl.table import JsonlTable, jsonl_sink, read_jsonl, write_jsonl
-from batchup.formats.table import TEXT, Block, Field, fields_of, objects, part_of
+from batchup.formats.table import Block, Field, fields_of, objects
 
-from .kills import room_for
+from . import tables
+from .tables import UNFINISHED, check_closes, check_old_stays
 
 TEXTS = st.text(st.sampled_from("ab%s\\\"'\n\r\0\t/{}é漢\U0001f600\u2028-1.n"), max_size=6)
 FLOATS = {"allow_infinity": False}
@@ -68,10 +68,7 @@ def blocks(draw: Any) -> Block:
 
 def written(path: Path, block: Block, step: int = 2, **options: Any) -> Path:
     """Write rows, some at a time."""
-    with jsonl_sink(path, fields_of(block), **options) as put:
-        for start in range(0, len(next(iter(block.values()))), step):
-            put(part_of(block, start, start + step))
-    return path
+    return tables.written(jsonl_sink, path, block, step, **options)
 
 
 def read(path: Path, **options: Any) -> list[Block]:
@@ -428,45 +425,17 @@ def test_values_that_cannot_be_written(tmp_path: Path, message: str, values: Any
     assert path.read_bytes() == b"old"
 
 
-def failing(path: Path, case: str) -> None:
-    """Write a file that cannot be finished."""
-    with jsonl_sink(path, {"x": Field(TEXT)}, rows=5 if case == "rows" else None) as put:
-        put({"x": objects(["fine"] * 3)})
-        if case == "interrupt":
-            raise KeyboardInterrupt
-        if case == "full":
-            put({"x": objects([os.urandom(2**15).decode("latin1") for _ in range(30)])})
-        if case == "other":
-            put({"x": np.arange(3)})
-
-
 @pytest.mark.parametrize(
     ("case", "kind", "message"),
-    [
-        ("interrupt", KeyboardInterrupt, None),
-        ("full", OSError, "File too large"),
-        ("other", InvalidValueError, "x: str, got x: int64"),
-        ("rows", InvalidValueError, "5 rows"),
-    ],
+    UNFINISHED,
 )
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.zst"])
 def test_whole_or_absent(tmp_path: Path, case: str, kind: type[BaseException], message: str | None, name: str) -> None:
     """A file that cannot be finished leaves the old one, and nothing else."""
-    path = lines_of(tmp_path / name, "old")
-    with pytest.raises(kind, match=message), room_for(2**18):
-        failing(path, case)
-    assert os.listdir(tmp_path) == [name]
-    assert path.read_bytes() == b"old"
+    check_old_stays(jsonl_sink, tmp_path / name, case, kind, message)
 
 
 def test_files_are_closed(tmp_path: Path) -> None:
     """An iterator that is closed closes its file, and a table has none open."""
     path = written(tmp_path / "a.jsonl", {"x": np.arange(3)})
-    before = len(os.listdir("/dev/fd"))
-    table = JsonlTable(str(path))
-    assert table.columns() is None
-    assert len(os.listdir("/dev/fd")) == before
-    iterator: Iterator[Block] = table.blocks()
-    next(iterator)
-    iterator.close()  # type: ignore[attr-defined]
-    assert len(os.listdir("/dev/fd")) == before
+    check_closes(lambda: JsonlTable(str(path)))
