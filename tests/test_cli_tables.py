@@ -18,10 +18,12 @@ import pytest
 import batchup
 from batchup.cli import main
 from batchup.formats import open_table
+from batchup.formats.registry import names
 
 from .kills import room_for
 from .tables import check_same, images, texts, whole
 
+KNOWN = names()
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -60,6 +62,20 @@ def test_info(run: Run) -> None:
             "meta": {},
         }
     ]
+
+
+def test_formats(run: Run) -> None:
+    """`formats` lists those that there are; of one that is named it tells all options, each with what it means."""
+    listed = run("formats")[1].splitlines()
+    assert {line.split()[0] for line in listed} >= set(KNOWN)
+    told = run("formats", "csv")[1]
+    assert told.startswith("csv: .csv\n\n--option of its reader\n")
+    assert '  delimiter=","         What is between cells.\n' in told
+    assert "\n--write of its writer\n" in told
+    assert [one["missing"] for one in json.loads(run("formats", "--json")[1])] == [None] * len(listed)
+    for one in json.loads(run("formats", "--json", *KNOWN)[1]):
+        assert all(option["meaning"].endswith(".") for option in one["reading"] + one["writing"]), one["name"]
+    assert run("formats", "none")[0] == 1
 
 
 def test_some_files_are_wrong(run: Run) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import batchup
-from batchup.cli import banks, datasets, tables, training
+from batchup.cli import banks, datasets, known, tables, training
 from batchup.errors import BatchUpError
 
 __all__ = ["main"]
@@ -37,6 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="batchup", description="Mini-batches for training loops, at memory speed.")
     parser.add_argument("--version", action="version", version=f"batchup {batchup.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for part in (training, tables, banks, datasets):
+    for part in (training, tables, known, banks, datasets):
         part.add(commands)
     return parser

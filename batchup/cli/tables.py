@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import json
 import os
 import sys
 import textwrap
@@ -15,7 +14,7 @@ from typing import Any
 
 from batchup import formats
 from batchup.cli import arguments
-from batchup.cli.shown import cell, plain, rounded, size_of, table_of
+from batchup.cli.shown import cell, print_json, rounded, size_of, table_of
 from batchup.errors import BatchUpError, InvalidValueError
 from batchup.formats import Table
 
@@ -24,6 +23,8 @@ MOST_TOLD = 10  # problems, of which each has a line
 
 WIDTH = 110
 
+_OF_READER = "of the reader; `batchup formats NAME` tells which there are"
+_OF_WRITER = "of the writer; `batchup formats NAME` tells which there are"
 _FORMATS = """\
 What a file is is told by its suffix, also before .gz, .zst or .xz; of folders of images or of wav files, by what lies
 in them: {suffixes}. FILE may be a pattern in quotes, whose files are read one after the other, or an address such as
@@ -54,7 +55,7 @@ def _command(commands: Any, name: str, text: str, example: str, run: Callable[[a
     )
     one.add_argument("--format", metavar="NAME", help="what the files are, if their suffixes do not tell")
     one.add_argument(
-        "--option", metavar="NAME=VALUE", type=arguments.option, action="append", default=[], help="of the reader"
+        "--option", metavar="NAME=VALUE", type=arguments.option, action="append", default=[], help=_OF_READER
     )
     one.set_defaults(run=run, afterwards="nothing was changed")
     return one
@@ -124,7 +125,7 @@ def _add_convert(commands: Any) -> None:
         "--dtype", metavar="COLUMN=DTYPE", type=arguments.named, action="append", default=[], help="cast a column"
     )
     convert.add_argument(
-        "--write", metavar="NAME=VALUE", type=arguments.option, action="append", default=[], help="of the writer"
+        "--write", metavar="NAME=VALUE", type=arguments.option, action="append", default=[], help=_OF_WRITER
     )
     _add_skip(convert)
     _add_overwrite(convert)
@@ -182,7 +183,7 @@ def _info(options: argparse.Namespace) -> int:
             print(f"batchup: {error}", file=sys.stderr)
             failed = 1
     if options.json:
-        _print_json(told)
+        print_json(told)
         return failed
     for facts in told:
         rows = "rows are counted by reading" if facts["rows"] is None else f"{facts['rows']:,} rows"
@@ -213,7 +214,7 @@ def _head(options: argparse.Namespace) -> None:
         rows = itertools.islice(iter(formats.Rows(table, options.columns)), options.rows)
         if options.json:
             for row in rows:
-                _print_json(row, indent=None)
+                print_json(row, indent=None)
             return
         names = table.chosen(options.columns)
         print(table_of([names, *([cell(row[name]) for name in names] for row in rows)]))
@@ -222,7 +223,7 @@ def _head(options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> int:
     told = [_verified(path, options) for path in _paths(options)]
     if options.json:
-        _print_json(told)
+        print_json(told)
     for found in told:
         for problem in found["problems"]:
             print(f"batchup: {problem}", file=sys.stderr)
@@ -251,7 +252,7 @@ def _stats(options: argparse.Namespace) -> int:
     with _opened(options) as table:
         found = formats.stats(table, options.columns, _bar("stats"))
         if options.json:
-            _print_json(found)
+            print_json(found)
         else:
             for name, told in found.items():
                 print(name)
@@ -278,7 +279,7 @@ def _convert(options: argparse.Namespace) -> int:
         writing=dict(options.write),
     )
     if options.json:
-        _print_json({"path": options.out, "rows": done.rows, "seconds": done.seconds, "skipped": len(done.problems)})
+        print_json({"path": options.out, "rows": done.rows, "seconds": done.seconds, "skipped": len(done.problems)})
     else:
         print(f"{options.out}: {done.rows:,} rows, {rounded(size_of(options.out) or 0)}, in {done.seconds:.1f} s")
     return _skipped(done.problems)
@@ -300,7 +301,7 @@ def _split(options: argparse.Namespace) -> int:
                 table, options.outs, options.shares, seed=options.seed, stratify=options.stratify, **common
             )
         if options.json:
-            _print_json([{"path": path, "rows": rows} for path, rows in written])
+            print_json([{"path": path, "rows": rows} for path, rows in written])
         else:
             for path, rows in written:
                 print(f"{path}: {rows:,} rows")
@@ -330,10 +331,6 @@ def _bar(name: str) -> Any:
     from tqdm import tqdm
 
     return functools.partial(tqdm, desc=name, disable=None, leave=False)
-
-
-def _print_json(value: Any, indent: int | None = 2) -> None:
-    print(json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def _skipped(problems: Sequence[Exception]) -> int:

@@ -144,9 +144,15 @@ def check_options(called: Callable[..., Any], options: Iterable[str], what: str)
     parameters = inspect.signature(called).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
-    there = [name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY and name not in _GIVEN]
+    there = keywords(called)
     if wrong := [name for name in options if name not in there]:
         raise InvalidTypeError(f"{what} has no option {wrong[0]!r}: it has {', '.join(there) or 'none'}")
+
+
+def keywords(called: Callable[..., Any]) -> dict[str, Any]:
+    """Return the options of something that reads or writes, and what they are by default."""
+    parameters = inspect.signature(called).parameters
+    return {name: one.default for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY and name not in _GIVEN}
 
 
 def function(name: str) -> Any:
@@ -155,6 +161,11 @@ def function(name: str) -> Any:
     if what not in ("read", "write") or kind not in _FORMATS:
         return None
     return _loaded(kind).reader if what == "read" else _loaded(kind).writer
+
+
+def names() -> list[str]:
+    """Return the names of all formats."""
+    return sorted(_FORMATS)
 
 
 def suffixes() -> dict[str, str]:
@@ -184,6 +195,14 @@ def format_of(path: Any, format: str | None = None) -> str:  # noqa: A002
             'format=, such as format="csv"'
         )
     return kind
+
+
+def needed(name: str) -> str | None:
+    """Return the command that installs the library of a format; None if it is there, or there is none."""
+    needs = _FORMATS[name].needs
+    if needs is None or importlib.util.find_spec(needs[0]) is not None:
+        return None
+    return f'pip install "batchup[{needs[1]}]"'
 
 
 def readable(name: str) -> Format:
@@ -337,7 +356,5 @@ def _listed(what: str, names: Iterable[str]) -> str:
 
 def _described(name: str) -> str:
     """Return the name of a format, and if its library is missing, the command that installs it."""
-    needs = _FORMATS[name].needs
-    if needs is None or importlib.util.find_spec(needs[0]) is not None:
-        return name
-    return f'{name} (pip install "batchup[{needs[1]}]")'
+    command = needed(name)
+    return name if command is None else f"{name} ({command})"
