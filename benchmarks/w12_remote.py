@@ -80,7 +80,9 @@ def by_blocks(url: str) -> float:
     rows, begin = 0, time.perf_counter()
     with hs.HyperSequenceFile(remote.RemoteFile(url, cache=False)) as hsq:
         row_bytes = sum(dtype.itemsize for side in hsq.dtypes() for dtype in side)
-        order = sampling.BlockShuffleSampler(len(hsq.columns["i0"]), max(1, BLOCK // (BATCH * row_bytes)) * BATCH, window=2)
+        order = sampling.BlockShuffleSampler(
+            len(hsq.columns["i0"]), max(1, BLOCK // (BATCH * row_bytes)) * BATCH, window=2
+        )
         for _, numbers in hsq.data_source(sampler=order).batch_iterator(BATCH, shuffle=1):
             rows += len(numbers)
     return rows * row_bytes / (time.perf_counter() - begin) / 1e9

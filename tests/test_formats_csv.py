@@ -279,9 +279,9 @@ def test_bad_rows(
     with pytest.raises(FileFormatError, match=rf"a\.csv, {message}" if message[0] == "l" else message):
         list(CsvTable(str(path), dtypes={"x": "i8"}).blocks())
     with CsvTable(str(path), dtypes={"x": "i8"}, on_error="skip") as table:
-        for times in (1, 2):
+        for _ in range(2):  # what is left out is noted once
             assert np.concatenate([block["x"] for block in table.blocks()]).tolist() == kept
-            assert len(table.problems) == times
+            assert len(table.problems) == 1
         assert "a.csv" in str(table.problems[0])
 
 

@@ -271,9 +271,9 @@ def test_bad_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str | b
     with pytest.raises(FileFormatError, match=rf"a\.jsonl, .*{message}"):
         list(JsonlTable(str(path), **options).blocks())
     with JsonlTable(str(path), on_error="skip", **options) as table:
-        for times in (1, 2):
+        for _ in range(2):  # what is left out is noted once
             assert [value for block in table.blocks() for value in block["x"]] == [1, 3]
-            assert len(table.problems) == times
+            assert len(table.problems) == 1
 
 
 @pytest.mark.parametrize(

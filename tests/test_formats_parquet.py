@@ -201,7 +201,7 @@ def test_damaged_pages(path: str) -> None:
     with ParquetTable(path, on_error="skip") as table:
         for _ in range(2):
             assert read(table)["y"].tolist() == [*range(301), *range(701, N)]
-        assert [str(problem).endswith("; rows 301 to 700 are left out") for problem in table.problems] == [True] * 2
+        assert [str(problem).endswith("; rows 301 to 700 are left out") for problem in table.problems] == [True]
         assert table.bytes_done == table.bytes_total == os.path.getsize(path)
     rows = read_parquet(path, on_error="skip", columns=["y"])
     assert [int(row["y"]) for row in rows] == [*range(301), *range(701, N)]

@@ -119,9 +119,9 @@ def test_damage(tmp_path: Path) -> None:
         with pytest.raises(FileFormatError, match=rf"a\.tfrecord: {message}"):
             read(TfrecordTable(str(path)))
         with TfrecordTable(str(path), on_error="skip") as table:
-            for times in (1, 2):
+            for _ in range(2):  # what is left out is noted once
                 assert read(table)["y"].tolist() == left
-                assert len(table.problems) == times
+                assert len(table.problems) == 1
 
 
 def test_records_that_differ(tmp_path: Path) -> None:

@@ -135,7 +135,6 @@ def split_shares(
     sizes = _sizes([*counts.values()], shares)
     owners = {label: Owners(each, seed, number) for number, (label, each) in enumerate(zip(counts, sizes, strict=True))}
     done = [0] * len(outs)
-    table.problems.clear()  # of the pass that counted
     with together() as files, ExitStack() as stack:
         writes: list[Write] = []
         for out, kind in zip(outs, kinds, strict=True):

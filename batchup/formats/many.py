@@ -54,11 +54,10 @@ class Tables(Table):
 
     def blocks(self, names: Sequence[str] | None = None) -> Iterator[Block]:
         wanted = self.chosen(names)
-        self.problems.clear()
         for path in self.paths:
             with closing(self._opened(path)) as table:
                 yield from table.blocks(wanted)
-                self.problems += table.problems
+                self._note(table)
 
     def columns(self) -> dict[str, Any] | None:
         parts = []
@@ -68,13 +67,17 @@ class Tables(Table):
                 if columns is None:
                     return None
                 parts.append(columns)
-                self.problems += table.problems
+                self._note(table)
         return {name: joined([part[name] for part in parts]) for name in self.fields}
 
     def check(self) -> Iterator[FileFormatError]:
         for path in self.paths:
             with closing(self._opened(path)) as table:
                 yield from table.check()
+
+    def _note(self, table: Table) -> None:
+        for problem in table.problems:
+            self.problem(problem)
 
     def _opened(self, path: str) -> Table:
         table = self.opener(path, **self.options)

@@ -152,7 +152,9 @@ def check_options(called: Callable[..., Any], options: Iterable[str], what: str)
 def keywords(called: Callable[..., Any]) -> dict[str, Any]:
     """Return the options of something that reads or writes, and what they are by default."""
     parameters = inspect.signature(called).parameters
-    return {name: one.default for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY and name not in _GIVEN}
+    return {
+        name: one.default for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY and name not in _GIVEN
+    }
 
 
 def function(name: str) -> Any:

@@ -94,7 +94,7 @@ class Table(ABC):
     Attributes
     ----------
     problems : list of FileFormatError
-        What has been left out.
+        What has been left out, each once, however often the rows are read.
     checksums : bool
         Whether `blocks` or `check` would notice if what was written has changed.
     bytes_done, bytes_total : int, int or None
@@ -119,6 +119,7 @@ class Table(ABC):
         self.meta = {} if meta is None else meta
         self.on_error = on_error
         self.problems: list[FileFormatError] = []
+        self._noted: set[str] = set()
         self.bytes_done = 0
         self.bytes_total: int | None = None
 
@@ -193,7 +194,9 @@ class Table(ABC):
         """Raise an error, or note it if what is damaged is to be left out."""
         if self.on_error == "raise":
             raise error
-        self.problems.append(error)
+        if str(error) not in self._noted:  # rows may be read again
+            self._noted.add(str(error))
+            self.problems.append(error)
 
     def __enter__(self) -> Any:
         return self

@@ -185,7 +185,6 @@ class CsvTable(Table):
             begin, end = self._first_row(data)
             if end == len(data):
                 data += next(pieces, (b"", False))[0]
-        self.problems.clear()  # they are told when the rows are read
         return data, begin, end
 
     def _first_row(self, data: bytes) -> tuple[int, int]:

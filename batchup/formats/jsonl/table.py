@@ -144,7 +144,6 @@ class JsonlTable(Table):
             data, _ = next(pieces, (b"", True))
         if not data and self.problems:
             raise self.problems[0]
-        self.problems.clear()  # they are told when the rows are read
         self.fields = first_rows(path, data.removeprefix(_BOM), *asked)
         self.chosen([*{**asked[0], **asked[1]}])
 

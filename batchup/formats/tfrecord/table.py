@@ -89,7 +89,6 @@ class TfrecordTable(Table):
                 name: _field(name, [record[name] for record in first if name in record], given, ragged, texts, path)
                 for name in names
             }
-        self.problems.clear()  # `blocks` meets them again
 
     def blocks(self, names: Sequence[str] | None = None) -> Iterator[Block]:
         chosen = self.chosen(names)
