@@ -8,12 +8,16 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from time import monotonic, sleep
 from typing import Any, BinaryIO
 
 from batchup._files import PARTIAL, leave, opened_alone, rename
 from batchup.errors import InvalidValueError
 from batchup.formats.paths import named
 
+PATIENCE = 5.0  # seconds in which others must have ended
+MOMENT = 0.01
+SEEN = 3  # moments without a folder, until it is not made anew
 _REPLACED = ".replaced"  # behind the name of a folder that another one takes the place of
 
 
@@ -64,10 +68,20 @@ def whole_folder(path: Any, manifest: str, member: str) -> Iterator[tuple[str, B
             os.sync()  # for one file after the other it takes minutes
         _take(partial, name)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
         raise
     finally:
         leave(file)
+
+
+def remove(folder: str) -> None:
+    """Remove a folder where something has failed: threads of a library may go on writing there for a moment."""
+    end = monotonic() + PATIENCE
+    gone = 0
+    while gone < SEEN and monotonic() < end:
+        shutil.rmtree(folder, ignore_errors=True)
+        gone = 0 if os.path.lexists(folder) else gone + 1
+        sleep(MOMENT)
 
 
 def _check_free(name: str, ours: Callable[[str], bool]) -> None:

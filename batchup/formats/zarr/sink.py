@@ -20,7 +20,7 @@ from batchup.formats.packed import utf8
 from batchup.formats.paths import named
 from batchup.formats.table import TEXT, Block, Field, Write, refuse
 from batchup.formats.whole import whole_file
-from batchup.formats.whole_folder import whole_folder
+from batchup.formats.whole_folder import remove, whole_folder
 from batchup.formats.zip_members import put_member
 
 ORDER = "batchup_columns"  # the attribute of a group that lists its arrays in their order
@@ -100,15 +100,23 @@ def _folder(path: str) -> Iterator[str]:
 @contextlib.contextmanager
 def _zipped(path: str) -> Iterator[str]:
     """Have an empty folder of which a zip file is made when the block ends well."""
-    with whole_file(path) as file, tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as folder:
-        yield folder
-        with zipfile.ZipFile(file, "w") as archive:
-            for inner, folders, files in os.walk(folder):
-                folders.sort()
-                for name in sorted(files):
-                    whole = os.path.join(inner, name)
-                    with open(whole, "rb") as part:
-                        put_member(archive, os.path.relpath(whole, folder), part)
+    with whole_file(path) as file:
+        folder = tempfile.mkdtemp(dir=os.path.dirname(path))
+        try:
+            yield folder
+            with zipfile.ZipFile(file, "w") as archive:
+                _put_files(archive, folder)
+        finally:
+            remove(folder)
+
+
+def _put_files(archive: zipfile.ZipFile, folder: str) -> None:
+    for inner, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            whole = os.path.join(inner, name)
+            with open(whole, "rb") as file:
+                put_member(archive, os.path.relpath(whole, folder), file)
 
 
 def _group(folder: str) -> Any:
