@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from batchup import Dataset, open_table
 from batchup.errors import BatchUpError, InvalidTypeError, InvalidValueError, MissingExtraError
 from batchup.formats import Readers, Writers, read_tfrecord, register, unregister, write_npz
 
@@ -113,3 +114,13 @@ def test_bad_registrations() -> None:
             register(name, reader)
     with pytest.raises(InvalidValueError, match="no format 'nothing'"):
         unregister("nothing")
+
+
+def test_files_of_several_formats(tmp_path: Path) -> None:
+    """Files that are read together are of one format; an error tells which they are of, before anything is read."""
+    names = [str(tmp_path / name) for name in ("a.npz", "b.jsonl")]
+    for name in names:
+        Dataset(x=[1, 2]).write(name)
+    for read in (open_table, Dataset.read):
+        with pytest.raises(InvalidValueError, match=r"one format, got \['jsonl', 'npz'\]"):
+            read(*names)

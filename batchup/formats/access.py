@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchup.errors import InvalidValueError
 from batchup.formats.many import Tables
 from batchup.formats.paths import found
-from batchup.formats.registry import check_options, format_of, readable
+from batchup.formats.registry import check_options, common_format, readable
 from batchup.formats.table import Table
 
 
@@ -54,12 +53,7 @@ def open_table(*paths: Any, format: str | None = None, **options: Any) -> Table:
     {'x': array([4.]), 'y': array([1])}
     """
     names = found(paths, folders=True)
-    kinds = {format_of(name, format) for name in names}
-    if len(kinds) > 1:
-        raise InvalidValueError(
-            f"the files must be of one format, got {sorted(kinds)}: open those of each by themselves"
-        )
-    (name,) = kinds
+    name = common_format(names, format)
     kind = readable(name)
     assert kind.table is not None
     check_options(kind.table, options, f"the reader of the format {name!r}")

@@ -199,6 +199,22 @@ def format_of(path: Any, format: str | None = None) -> str:  # noqa: A002
     return kind
 
 
+def common_format(paths: Iterable[Any], format: str | None = None) -> str:  # noqa: A002
+    """Return the name of the format that all paths are of.
+
+    Raises
+    ------
+    InvalidValueError
+        If they are of several, or what one is cannot be told.
+    """
+    kinds = {format_of(path, format) for path in paths}
+    if len(kinds) > 1:
+        raise InvalidValueError(
+            f"the files must be of one format, got {sorted(kinds)}: read those of each by themselves"
+        )
+    return kinds.pop()
+
+
 def needed(name: str) -> str | None:
     """Return the command that installs the library of a format; None if it is there, or there is none."""
     needs = _FORMATS[name].needs
@@ -260,7 +276,7 @@ class Readers:
         """Read files whose suffixes tell what they are, unless `format` does; takes the options of the reader."""
         if not paths:
             raise InvalidValueError("a reader takes the name of at least one file, got none")
-        return getattr(self, format_of(paths[0], format))(*paths, **options)
+        return getattr(self, common_format(paths, format))(*paths, **options)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):  # asked for while a copy is made
