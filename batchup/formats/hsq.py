@@ -19,6 +19,9 @@ from batchup.hypersequence.format import FaultyMetaError, Format, checked_dtype,
 from batchup.hypersequence.format import Field as Part
 from batchup.hypersequence.writer import BATCH_SIZE
 
+BATCH_BYTES = 2**16  # of a native batch ...
+MOST_ROWS = 1024  # ... of no more rows than these
+
 
 def read_hsq(*paths: Any, columns: Sequence[str] | None = None, on_error: str = "raise", verify: bool = False) -> Any:
     """Read the inputs and outputs of .hsq files as columns.
@@ -77,7 +80,7 @@ def write_hsq(
         Which keys are outputs: they come behind the inputs, in this order. By default the last one, if there are
         several.
     batch_size : int, optional
-        Rows in a native batch; 16 by default.
+        Rows in a native batch. By default as many as make 64 KiB, but from 16 to 1,024.
     meta : dict, optional
         What else is to be kept: what JSON can hold.
 
@@ -158,7 +161,8 @@ def hsq_sink(
         If a column is none of numbers or strings of one size, or there is no output of that name.
     """
     ins, outs = _divided(list(fields), outputs)
-    _check(fields, ins, outs, BATCH_SIZE if batch_size is None else batch_size)
+    batch_size = _batch_size(fields) if batch_size is None else batch_size
+    _check(fields, ins, outs, batch_size)
     encoded(meta or {})
     checked = Checked(fields, rows)
     with HyperSequenceWriter(named(path), batch_size, names=[*ins, *outs] if fields else None) as writer:
@@ -177,6 +181,16 @@ def hsq_sink(
         except BaseException:
             writer._partial.discard()  # or its rows could be recovered, by somebody who does not know of them
             raise
+
+
+def _batch_size(fields: Mapping[str, Field]) -> int:
+    """Return how many rows make a native batch: less would be read slowly.
+
+    >>> _batch_size({"x": Field(np.dtype("f8"), (4,))}), _batch_size({"x": Field(np.dtype("u1"), (224, 224, 3))})
+    (1024, 16)
+    """
+    row_bytes = sum(field.row_bytes for field in fields.values())
+    return max(BATCH_SIZE, min(MOST_ROWS, BATCH_BYTES // max(1, row_bytes)))
 
 
 def _divided(names: list[str], outputs: Sequence[str] | None) -> tuple[list[str], list[str]]:

@@ -209,9 +209,7 @@ def common_format(paths: Iterable[Any], format: str | None = None) -> str:  # no
     """
     kinds = {format_of(path, format) for path in paths}
     if len(kinds) > 1:
-        raise InvalidValueError(
-            f"the files must be of one format, got {sorted(kinds)}: read those of each apart"
-        )
+        raise InvalidValueError(f"the files must be of one format, got {sorted(kinds)}: read those of each apart")
     return kinds.pop()
 
 
