@@ -493,3 +493,12 @@ def test_readers_and_writers(tmp_path: Path) -> None:
             reader(tmp_path / "none-*")
         with pytest.raises(InvalidValueError, match="memory"):
             reader(tmp_path / "a", memory="much")
+
+
+def test_a_damaged_name(tmp_path: Path) -> None:
+    """A column whose name is no text any more is a damaged file, for all that reads it."""
+    path = tmp_path / "a.arrow"
+    write_arrow([{"quite a name": 1}], path)
+    path.write_bytes(path.read_bytes().replace(b"quite a name", b"quite \xff name"))
+    with pytest.raises(FileFormatError, match="no UTF-8"):
+        ArrowTable(str(path))

@@ -42,6 +42,8 @@ def plain(value: Any) -> Any:
 
     >>> plain({"x": np.array([1.0, np.nan]), "y": b"ab", "z": np.int8(3)})
     {'x': [1.0, None], 'y': 'YWI=', 'z': 3}
+    >>> plain(np.array([86_400_000_000], "m8[us]"))
+    ['86400000000 microseconds']
     """
     if isinstance(value, dict):
         return {str(name): plain(part) for name, part in value.items()}
@@ -49,7 +51,7 @@ def plain(value: Any) -> Any:
         return [plain(part) for part in value]
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind in "mM":
-            return plain(np.asarray(value).astype(str).tolist())
+            return [plain(part) for part in np.asarray(value)] if value.ndim else str(value)
         wide = value.dtype.kind in "fc" and value.dtype.itemsize > (8 if value.dtype.kind == "f" else 16)
         return plain(
             np.asarray(value).astype(complex if value.dtype.kind == "c" else float).tolist() if wide else value.tolist()

@@ -42,11 +42,19 @@ def asked_dtypes(dtypes: Any, lengths: bool = False) -> dict[str, np.dtype[Any]]
     return {name: _asked(name, dtype, lengths) for name, dtype in dtypes.items()}
 
 
-def _asked(name: str, asked: Any, lengths: bool) -> np.dtype[Any]:
+def dtype_of(asked: Any, name: str) -> np.dtype[Any]:
+    """Return what a user calls the dtype of a column as a dtype; an InvalidTypeError if it is none."""
     try:
         dtype: np.dtype[Any] = np.dtype(asked)
-    except TypeError:
-        raise InvalidTypeError(f"dtypes: column {name!r}: {asked!r:.60} is no dtype") from None
+    except (TypeError, ValueError, SyntaxError):
+        raise InvalidTypeError(
+            f"dtypes: column {name!r}: {asked!r:.60} is no dtype of NumPy, such as 'float32' or 'U16'"
+        ) from None
+    return dtype
+
+
+def _asked(name: str, asked: Any, lengths: bool) -> np.dtype[Any]:
+    dtype = dtype_of(asked, name)
     wanted = "a dtype of bools, integers, floats up to float64, 'U' for texts, or datetime64 with a unit"
     if (
         dtype.kind not in KINDS

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
+from batchup.formats.asked import dtype_of
 from batchup.formats.table import BYTES, TEXT, Block, Field, Table, length_of, objects
 
 
@@ -127,12 +128,7 @@ def _within(floats: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
 
 def _checked(dtype: Any, field: Field, name: str) -> np.dtype[Any]:
     """Return the dtype; an error if what is there cannot be cast to it."""
-    try:
-        wanted: np.dtype[Any] = np.dtype(dtype)
-    except TypeError:
-        raise InvalidValueError(
-            f"column {name!r}: {dtype!r} is no dtype of NumPy, such as 'float32' or 'U16'"
-        ) from None
+    wanted = dtype_of(dtype, name)
     words = {"U": "texts", "S": "bytes", "M": "times", "m": "spans of time"}
     had, has = words.get(field.dtype.kind, "numbers"), words.get(wanted.kind, "numbers")
     if wanted.hasobject or wanted.kind == "V" or had != has:

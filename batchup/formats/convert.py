@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from batchup.formats.access import open_table
 from batchup.formats.ahead import read_ahead
+from batchup.formats.asked import dtype_of
 from batchup.formats.casting import Cast
 from batchup.formats.paths import found, named
 from batchup.formats.progress import progress
@@ -122,7 +121,7 @@ def _dtypes_to_read(paths: Sequence[Any], source: str | None, dtypes: Mapping[st
     called = readable(format_of(found(tuple(paths), folders=True)[0], source)).table
     if "dtypes" not in inspect.signature(called or Table).parameters:
         return {}
-    return {"dtypes": {name: "U" if np.dtype(dtype).kind == "U" else dtype for name, dtype in dtypes.items()}}
+    return {"dtypes": {name: "U" if dtype_of(dtype, name).kind == "U" else dtype for name, dtype in dtypes.items()}}
 
 
 def copy(table: Table, names: Sequence[str] | None, write: Write, bar: Any = None) -> int:

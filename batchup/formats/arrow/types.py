@@ -66,13 +66,17 @@ def fields_from(schema: Any, path: str, names: Sequence[str] | None) -> dict[str
     FileFormatError
         If a column is no array, or two have one name.
     """
-    if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+    try:
+        known = schema.names
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{path} is damaged: the name of a column is no UTF-8: {error}") from None
+    if twice := sorted({name for name in known if known.count(name) > 1}):
         raise FileFormatError(f"{path} has several columns of the name {twice[0]!r}: give each a name of its own")
     if isinstance(names, str):
         raise InvalidTypeError(f"columns must be a sequence of str, got {names!r}")
-    if names is not None and (missing := [name for name in names if name not in schema.names]):
-        raise InvalidValueError(f"{path} has no columns {missing}: it has {schema.names}")
-    return {name: _field_of(schema.field(name), path) for name in (schema.names if names is None else names)}
+    if names is not None and (missing := [name for name in names if name not in known]):
+        raise InvalidValueError(f"{path} has no columns {missing}: it has {known}")
+    return {name: _field_of(schema.field(name), path) for name in (known if names is None else names)}
 
 
 def meta_from(schema: Any) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def _guessed_again(dtype: np.dtype[Any], texts: Any) -> np.dtype[Any]:
         try:
             compute.cast(compute.utf8_trim_whitespace(texts), required("pyarrow", "parquet", USER).uint64())
         except ValueError:
-            return dtype
+            return TEXT  # which keeps all digits
         return np.dtype("u8")
     return dtype
 

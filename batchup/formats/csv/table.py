@@ -38,8 +38,8 @@ def read_csv(
     """Read the rows of CSV files, as dicts.
 
     A column is of int64, float64, bool or texts, as the first 8 MiB of a file show it. Dates and times are texts.
-    Integers from 2**63 on are uint64, if they fit. Empty cells are ``nan`` among floats, and empty among texts; among
-    integers and bools they are errors.
+    Integers from 2**63 on are uint64, or texts if they do not fit. Empty cells are ``nan`` among floats, and empty
+    among texts; among integers and bools they are errors.
 
     Parameters
     ----------
