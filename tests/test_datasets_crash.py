@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked pr
 PACKAGE = str(Path(datasets.__file__).parent)
 CALLS = ("pwrite", "fsync", "replace", "rename", "ftruncate", "open", "mkdir", "rmdir", "unlink", "remove")
 NAMES = ["mnist", "cifar100"] if UNATTENDED else ["mnist"]
-POINTS = 150 if UNATTENDED else 25
+POINTS = 75 if UNATTENDED else 25
 
 
 @pytest.fixture

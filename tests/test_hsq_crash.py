@@ -37,7 +37,7 @@ OLD, NEW = 22, 70  # rows of the old file (a tail of 2), and of the new one (of 
 BLOCK = 64 * 3  # bytes: three batches of 16-byte rows, so that blocks are written again and again
 MODES = ("w", "a")
 PACKAGE = str(Path(block_module.__file__).parent)
-TIMES = 6 if UNATTENDED else 1  # how often at each line
+TIMES = 3 if UNATTENDED else 1  # how often at each line
 CALLS = ("pwrite", "fsync", "replace", "copy_file_range", "open", "remove", "close", "stat")
 
 

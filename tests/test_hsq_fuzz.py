@@ -36,7 +36,7 @@ from .hsq import (
 )
 from .test_hsq_hostile import HUGE, LIES, field_lies, used
 
-SECONDS = float(os.environ.get("BATCHUP_FUZZ_SECONDS", "60" if UNATTENDED else "3"))
+SECONDS = float(os.environ.get("BATCHUP_FUZZ_SECONDS", "30" if UNATTENDED else "3"))
 SIGNS = "<>=|?bBhilqefdgFDGSUVMmOcanp0123456789[](),.:-sDhmYW/ "
 
 

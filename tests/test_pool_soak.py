@@ -10,7 +10,7 @@ import pytest
 from . import soak
 
 UNATTENDED = os.environ.get("BATCHUP_TEST_ALL") == "1"  # once in a run of CI, where it costs the least
-SECONDS = float(os.environ.get("BATCHUP_SOAK_SECONDS", "60" if UNATTENDED else "5"))
+SECONDS = float(os.environ.get("BATCHUP_SOAK_SECONDS", "30" if UNATTENDED else "5"))
 
 
 @pytest.mark.xdist_group("soak")

@@ -28,7 +28,7 @@ from .records import FORMATS, Format, Made, alone, every_format, fielded, holds,
 
 LITTLE = 64 * 2**20  # bytes
 QUICK = 5.0  # seconds
-SECONDS = float(os.environ.get("BATCHUP_FUZZ_SECONDS", "60" if UNATTENDED else "4"))
+SECONDS = float(os.environ.get("BATCHUP_FUZZ_SECONDS", "30" if UNATTENDED else "4"))
 
 
 def read_all(reader: Any, most: int = 2**20) -> None:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked pr
 
 PACKAGE = str(Path(h5m.__file__).parent)
 CALLS = ("pwrite", "fsync", "replace", "ftruncate", "open", "remove", "close")
-TIMES = 6 if UNATTENDED else 1  # how often at each line
+TIMES = 3 if UNATTENDED else 1  # how often at each line
 SOURCES = ["1", "2", "3", "5", "6", "7"]
 OLD = {f"old {number}": {"x": [number, number]} for number in range(3)}
 NEW = {source: {"x": expected(source)} for source in SOURCES}
@@ -214,7 +214,7 @@ def interrupted(way: str, folder: str) -> None:
     points = ran.points(TIMES)
     assert len(points) > 60
     bad: list[str] = []
-    for point in random.Random(WAYS.index(way)).sample(points, min(len(points), 300 if UNATTENDED else 30)):
+    for point in random.Random(WAYS.index(way)).sample(points, min(len(points), 150 if UNATTENDED else 30)):
         for other in path.parent.iterdir():
             other.unlink()
         path.write_bytes(old)
