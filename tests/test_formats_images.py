@@ -22,8 +22,10 @@ import batchup
 from batchup.errors import FileBusyError, FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats.checked import is_of
 from batchup.formats.folders.images import ImagesTable, images_sink, read_images, write_images
+from batchup.formats.folders.wav import wav_sink
 from batchup.formats.known import IMAGES
 from batchup.formats.many import Tables
+from batchup.formats.registry import format_of
 from batchup.formats.table import TEXT, Field, fields_of, objects, part_of
 
 from .format_laws import interrupted, written
@@ -149,6 +151,83 @@ def test_modes_and_sizes(tmp_path: Path) -> None:
     for options in ({"mode": "rgb"}, {"size": (3,)}, {"size": (0, 3)}):
         with pytest.raises(InvalidValueError, match=next(iter(options))):
             read_images(tmp_path, **options)
+
+
+def test_grey_of_more_bits(tmp_path: Path) -> None:
+    """Grey of more than 8 bits is uint16, whatever the kind of file; what uint16 does not hold is an error."""
+    grey = np.array([[1, 515], [1029, 65535]])
+    head = b"P5\n2 2\n65535\n"
+    (tmp_path / "0.pgm").write_bytes(head + grey.astype(">u2").tobytes())
+    for number, dtype in enumerate(("<u2", ">u2", "i4"), 1):
+        Image.fromarray(grey.astype(dtype)).save(tmp_path / f"{number}.tiff")
+    Image.fromarray(grey.astype("u2")).save(tmp_path / "4.png")
+    columns = read_images(tmp_path)
+    assert columns["image"].dtype == np.uint16
+    np.testing.assert_array_equal(columns["image"][:], [grey] * 5)
+    assert read_images(tmp_path, size=(3, 1))["image"][:].shape == (5, 1, 3)
+    np.testing.assert_array_equal(read_images(tmp_path, mode="F")["image"][:], np.array([grey] * 5, np.float32))
+    np.testing.assert_array_equal(read_images(tmp_path, mode="L")["image"][:], [[[1, 255], [255, 255]]] * 5)
+    (tmp_path / "0.pgm").write_bytes(b"P2\n2 1\n4095\n0 4095\n")
+    assert read_images(tmp_path / "0.pgm")["image"][0].tolist() == [[0, 65535]]
+    for wrong in (grey + 1, grey - 2):
+        Image.fromarray(wrong.astype("i4")).save(tmp_path / "5.tiff")
+        with pytest.raises(FileFormatError, match=r"5\.tiff has grey from -?\d+ to \d+, which uint16 does not hold"):
+            read_images(tmp_path / "5.tiff")["image"][0]
+        assert read_images(tmp_path / "5.tiff", mode="F")["image"][0].tolist() == wrong.tolist()
+    Image.fromarray(grey.astype("f4") / 2).save(tmp_path / "5.tiff")
+    np.testing.assert_array_equal(read_images(tmp_path / "5.tiff")["image"][0], grey.astype("f4") / 2)
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    """Images of one bit are grey, 0 and 255."""
+    (tmp_path / "0.pgm").write_bytes(b"P1\n3 1\n0 1 1\n")
+    Image.fromarray(np.array([[True, False, False]])).save(tmp_path / "1.png")
+    images = read_images(tmp_path)["image"]
+    assert (images.dtype, images[:].tolist()) == (np.uint8, [[[255, 0, 0]]] * 2)
+    assert read_images(tmp_path, mode="RGB")["image"].shape == (2, 1, 3, 3)
+
+
+def test_links_and_hidden_folders(tmp_path: Path) -> None:
+    """Links to folders are followed, but not round and round; hidden folders are left out."""
+    image_folder(tmp_path, ["mix/cat/0.png", "mix/.git/0.png", "real/1.png", "real/in/2.png"])
+    (tmp_path / "mix/dog").symlink_to("../real")
+    (tmp_path / "mix/cat/up").symlink_to("..")
+    (tmp_path / "mix/cat/top").symlink_to("../..")
+    (tmp_path / "real/in/back").symlink_to("..")
+    (tmp_path / "real/in/cats").symlink_to("../../mix/cat")
+    columns = read_images(tmp_path / "mix", names=True)
+    assert columns["path"].tolist() == ["cat/0.png", "dog/1.png", "dog/in/2.png", "dog/in/cats/0.png"]
+    table = ImagesTable(str(tmp_path / "mix"))
+    assert table.meta == {"labels": ["cat", "cats", "dog", "in"]}
+    assert format_of(tmp_path / "mix") == "images"
+
+
+def test_links_to_nothing(tmp_path: Path) -> None:
+    """A link to a file that is not there is named; it is left out if that is asked for."""
+    image_folder(tmp_path, ["0.png"])
+    (tmp_path / "1.png").symlink_to("none.png")
+    with pytest.raises(FileFormatError, match=r"1\.png is a link to a file that is not there"):
+        read_images(tmp_path)
+    table = ImagesTable(str(tmp_path), on_error="skip")
+    assert (table.rows, len(list(table.blocks())), len(table.problems)) == (1, 1, 1)
+
+
+def test_all_damaged(tmp_path: Path) -> None:
+    """Where no file can be read, that is told, with the first one."""
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_text("no image")
+    with pytest.raises(FileFormatError, match=r"all 2 of its images are damaged, the first: .*0\.png is no image"):
+        read_images(tmp_path, on_error="skip")
+
+
+def test_folders_without_rows(tmp_path: Path) -> None:
+    """One that we have written is known by what is kept in it; another one is told to be empty."""
+    written(images_sink, tmp_path / "a", {"image": Field(np.dtype("u1"), (2, 3))}, [])
+    written(wav_sink, tmp_path / "b", {"sound": Field(np.dtype("i2"), (None,))}, [], rate=8000)
+    assert (format_of(tmp_path / "a"), format_of(tmp_path / "b")) == ("images", "wav")
+    (tmp_path / "c").mkdir()
+    with pytest.raises(InvalidValueError, match=r"c: nothing that can be read lies in this folder"):
+        format_of(tmp_path / "c")
 
 
 def test_images_of_different_sizes(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_what_is_no_sound(tmp_path: Path) -> None:
     """A file that is none, damaged, or of another kind is named; it is left out if that is asked for."""
     data = some(tmp_path)
     compressed = data.replace(struct.pack("<HH", 1, 1), struct.pack("<HH", 17, 1), 1)
+    twice = data[:4] + struct.pack("<I", 2 * len(data) - 44) + data[8:] + data[36:]
     odd = data.replace(struct.pack("<HH", 2, 16), struct.pack("<HH", 2, 12), 1)
     for wrong, message in (
         (b"", r"is no \.wav file"),
@@ -155,6 +156,9 @@ def test_what_is_no_sound(tmp_path: Path) -> None:
         (data[:40] + b"\xff\xff\xff\x7f" + data[44:], "is cut short: 12 of 2147483647 bytes"),
         (compressed, "of 16 bits in the format 17 and 1 channels: only PCM"),
         (odd, "has samples of 12 bits"),
+        (data[:4] + bytes(4) + data[8:], "is damaged: it is to end at byte 8, before its frames"),
+        (data[:4] + b"\x1c\0\0\0" + data[8:], "is damaged: it is to end at byte 36, before its frames"),
+        (twice, "has frames in two places"),
     ):
         (tmp_path / "1.wav").write_bytes(wrong)
         with pytest.raises(FileFormatError, match=rf"1\.wav .*{message}"):
@@ -163,8 +167,20 @@ def test_what_is_no_sound(tmp_path: Path) -> None:
         assert table.rows == len(list(read_wav(tmp_path, on_error="skip"))) == 2
         assert len(table.problems) == 1
     wavfile.write(tmp_path / "1.wav", 8000, np.zeros((3, 2), np.int16))
-    with pytest.raises(FileFormatError, match=r"1\.wav is int16 \(\*, 2\), and .*0\.wav is int16 \(\*,\)"):
+    with pytest.raises(
+        FileFormatError, match=r"1\.wav is int16 \(\*, 2\), and .*0\.wav is int16 \(\*,\): read them apart"
+    ):
         read_wav(tmp_path)
+
+
+def test_damaged_behind_the_frames(tmp_path: Path) -> None:
+    """What the library fails at is told in plain words."""
+    data = some(tmp_path)
+    (tmp_path / "1.wav").write_bytes(data[:4] + struct.pack("<I", len(data) + 8) + data[8:] + b"LIST\1")
+    with pytest.raises(
+        FileFormatError, match=r"1\.wav is damaged, or no \.wav file: its header does not describe what .*$"
+    ):
+        read_wav(tmp_path / "1.wav")["sound"][0]
 
 
 @given(st.data())

@@ -191,6 +191,11 @@ def format_of(path: Any, format: str | None = None) -> str:  # noqa: A002
     name = named(path)
     known = suffixes()
     kind = known.get(bare_suffix(name)) or (_of_folder(name) if os.path.isdir(name) else None)
+    if kind is None and os.path.isdir(name):
+        raise InvalidValueError(
+            f"{name}: nothing that can be read lies in this folder, neither images nor sounds: name its files, or pass "
+            'format=, such as format="images"'
+        )
     if kind is None:
         raise InvalidValueError(
             f"{name}: what it is cannot be told by its name, which ends in none of {', '.join(sorted(known))}: pass "
@@ -238,15 +243,16 @@ def writable(name: str) -> Format:
 
 
 def _of_folder(name: str) -> str | None:
-    """Return what a folder is, by what lies in it."""
+    """Return what a folder is, by what lies in it, or was to lie there."""
+    from batchup.formats.folders.table import columns_told, files_below
+
     known = suffixes()
-    for _, folders, files in os.walk(name):
-        folders.sort()
-        for file in sorted(files):
-            kind = known.get(os.path.splitext(file)[1].lower())
-            if kind in ("images", "wav"):
-                return kind
-    return None
+    for file in files_below(name):
+        kind = known.get(os.path.splitext(file)[1].lower())
+        if kind in ("images", "wav"):
+            return kind
+    told = columns_told(name)  # by our writer, of a folder without rows
+    return "images" if "image" in told else "wav" if "sound" in told else None
 
 
 class Readers:

@@ -22,6 +22,7 @@ from batchup.typed_files import Image
 
 MODES = ("L", "LA", "RGB", "RGBA", "I;16", "F")
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others run programs: EPS needs Ghostscript
+_WIDE = ("I", "I;16B", "I;16L", "I;16N")  # grey of more than 8 bits, beside I;16
 _SHAPES: dict[str, tuple[int, ...]] = {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,), "I;16": (), "F": ()}
 _DTYPES: dict[str, Any] = {"I;16": np.dtype("u2"), "F": np.dtype("f4")}
 
@@ -38,9 +39,13 @@ def read_images(
     """Read the images of a folder, or of some files, in any order; each is decoded when it is asked for.
 
     The column ``image`` has grey images as (height, width), others as (height, width, channels), of uint8, and of
-    uint16 where grey has 16 bits. If they lie in several folders, the column ``label`` (int64) has the number of each
-    one's folder among the sorted names of all. Of several frames the first is
-    read, and nothing is turned as EXIF says.
+    uint16 where grey has more than 8 bits, and of float32 where it has floats. If they lie in several folders, the
+    column ``label`` (int64) has the number of each one's folder among the sorted names of all. Hidden files and folders
+    are left out, and links are followed.
+
+    Of several frames the first is read, and nothing is turned as EXIF says. Black and white are 0 and 255, and PGM
+    files are scaled so that white is 255 or 65535. Of colours of 16 bits the upper 8 are kept; palettes become colours
+    without their transparency.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ def read_images(
     size : (int, int), optional
         The width and the height that images are resized to.
     mode : {'L', 'RGB', 'RGBA', 'LA', 'I;16', 'F'}, optional
-        The mode of Pillow that images are converted to.
+        The mode of Pillow that images are converted to, as it does: in ``'L'`` and ``'RGB'`` grey above 255 is 255.
     labels : bool or sequence of str, optional
         Whether there are labels, or the names of the folders in the order of their numbers.
     names : bool, default False
@@ -69,7 +74,8 @@ def read_images(
     FileNotFoundError
         If there is no such file or folder.
     FileFormatError
-        If a file is no image, or damaged, or of other channels than the first one. The message names it.
+        If a file is no image, or damaged, or of other channels than the first one, or has grey that uint16 does not
+        hold. The message names it.
 
     Examples
     --------
@@ -136,6 +142,7 @@ class ImagesTable(FolderTable):
 
     what = "images"
     pattern = Image.__re__
+    remedy = "convert them (mode=), or read them apart"
 
     def __init__(
         self,
@@ -183,25 +190,35 @@ class ImageDecoder(Represented):
     def header(self, path: str) -> tuple[Field, dict[str, Any]]:
         """Return what the pixels of a file will be, and nothing else."""
         with seekable(path) as file, _opened(file) as image:
-            mode = "I;16" if _is_widened(image) and self.mode is None else self._feature().mode_of(image)
+            mode = self._mode_of(image)
             width, height = self.size or image.size
             return Field(_DTYPES.get(mode, np.dtype("u1")), (height, width, *_SHAPES[mode])), {}
 
     def decoded(self, file: Any) -> NDArray[Any]:
         """Return the pixels that an open file stands for."""
         with _opened(file) as image:
-            if _is_widened(image):
-                image = required("PIL.Image", "image", "Image").fromarray(np.asarray(image).astype(np.uint16))
-            pixels: NDArray[Any] = self._feature().pixels(image)
-            return pixels
+            mode = self._mode_of(image)
+            return Image(mode, self.size).pixels(image if mode == "F" and image.mode == "I" else _narrowed(image))
 
-    def _feature(self) -> Any:
-        return Image(self.mode, self.size)
+    def _mode_of(self, image: Any) -> str:
+        """Return the mode that an image is converted to."""
+        if self.mode is None and image.mode == "1":
+            return "L"
+        if self.mode is None and image.mode in _WIDE:
+            return "I;16"
+        return Image(self.mode).mode_of(image)
 
 
-def _is_widened(image: Any) -> bool:
-    """Return whether it has 16 bits, and Pillow takes them for 32, as older ones do."""
-    return bool(image.mode == "I" and image.format == "PNG")
+def _narrowed(image: Any) -> Any:
+    """Return an image whose wide grey is I;16, which Pillow can convert and resize; another one as it is."""
+    if image.mode not in _WIDE:
+        return image
+    pixels = np.asarray(image)
+    if pixels.size and not (pixels.min() >= 0 and pixels.max() < 2**16):
+        raise FileFormatError(
+            f"has grey from {pixels.min()} to {pixels.max()}, which uint16 does not hold: mode='F' reads it as float32"
+        )
+    return required("PIL.Image", "image", "reading images").fromarray(pixels.astype(np.uint16))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from batchup.formats.paths import found
 from batchup.formats.rows import Rows
 from batchup.formats.table import ON_ERROR, TEXT, Field, objects
 from batchup.formats.values import adapted, column_of, field_told, fitted, merged
-from batchup.typed_files import DirLabels, FileWalker
+from batchup.typed_files import DirLabels
 
 MANIFEST = ".batchup.json"  # what our writer says of a folder
 
@@ -52,6 +53,7 @@ class FolderTable(ColumnarTable):
 
     what: str  # the files are called, in messages
     pattern: str  # of their names
+    remedy = "read them apart"  # where files are of several kinds
     beside: tuple[str, ...] = ()  # columns of integers that the headers tell
 
     def __init__(
@@ -67,12 +69,16 @@ class FolderTable(ColumnarTable):
             problems.append(error)
 
         files = _Files.of(path, self.pattern, self.what, problem)
+        count = len(files.paths)
         told = files.manifest.fields.get(name)
         field = None
         headers: dict[str, list[Any]] = {name: [] for name in self.beside}
         if self.beside or told is None or self._changed():
-            files, field = _headers(files, decoder, headers, problem)
+            files, field = _headers(files, decoder, headers, self.remedy, problem)
         field = field if told is None or self._changed() else told
+        if field is None and count:
+            first = problems[-count]
+            raise FileFormatError(f"{files.shown}: all {count} of its {self.what} are damaged, the first: {first}")
         if field is None:
             raise FileFormatError(f"{files.shown} has no {self.what}: none of its files is called so")
         columns: dict[str, Any] = {name: DecodedColumn(files.paths, decoder, field)}
@@ -198,7 +204,7 @@ class _Files(NamedTuple):
         manifest = _Manifest.of(root or os.devnull)
         paths: list[str] = []
         for name in named:
-            paths += FileWalker(pattern, name, abspath=False) if os.path.isdir(name) else [name]
+            paths += files_below(name, pattern) if os.path.isdir(name) else [name]
         if manifest.rows is not None:
             paths.sort(key=os.path.basename)  # which are the numbers of the rows
             if len(paths) != manifest.rows:
@@ -207,8 +213,40 @@ class _Files(NamedTuple):
         return cls(shown, root, tuple(paths), manifest)
 
 
+def files_below(root: str, pattern: str = "") -> Iterator[str]:
+    """Yield the names of the files below a folder that match a pattern, in a fixed order.
+
+    Links to folders are followed, but not to those that they lie in; what is hidden is left out.
+    """
+    above: dict[str, tuple[str, ...]] = {
+        root: (os.path.realpath(root),)
+    }  # of each folder: where it lies, and those that were passed on the way
+    for folder, inside, names in os.walk(root, followlinks=True):
+        passed = above.pop(folder)
+        wanted = sorted(name for name in inside if not name.startswith("."))
+        inside.clear()
+        for name in wanted:
+            path = os.path.join(folder, name)
+            real = os.path.realpath(path)
+            if not any(os.path.join(one, "").startswith(os.path.join(real, "")) for one in passed):
+                above[path] = (*passed, real)
+                inside.append(name)
+        for name in sorted(names):
+            if not name.startswith(".") and re.search(pattern, name):
+                yield os.path.join(folder, name)
+
+
+def columns_told(folder: str) -> tuple[str, ...]:
+    """Return the names of the columns that our writer says a folder has; none if it was not written so."""
+    return tuple(_Manifest.of(folder).fields)
+
+
 def _headers(
-    files: _Files, decoder: Decoder, beside: dict[str, list[Any]], problem: Callable[[FileFormatError], None]
+    files: _Files,
+    decoder: Decoder,
+    beside: dict[str, list[Any]],
+    remedy: str,
+    problem: Callable[[FileFormatError], None],
 ) -> tuple[_Files, Field | None]:
     """Return the files whose headers can be read, and what all of them hold; collect what else the headers say."""
     fields: dict[Field, str] = {}  # with a file for each
@@ -217,7 +255,7 @@ def _headers(
         try:
             field, more = _named(path, decoder.header)
             if fields:
-                _check_alike(path, field, fields)
+                _check_alike(path, field, fields, remedy)
         except FileFormatError as error:
             problem(error)
             continue
@@ -228,12 +266,10 @@ def _headers(
     return files._replace(paths=tuple(paths)), merged(fields) if fields else None
 
 
-def _check_alike(path: str, field: Field, others: dict[Field, str]) -> None:
+def _check_alike(path: str, field: Field, others: dict[Field, str], remedy: str) -> None:
     first = next(iter(others))
     if (field.dtype, len(field.shape)) != (first.dtype, len(first.shape)):
-        raise FileFormatError(
-            f"{path} is {field}, and {others[first]} is {first}: convert them (images with mode=), or read them apart"
-        )
+        raise FileFormatError(f"{path} is {field}, and {others[first]} is {first}: {remedy}")
 
 
 def _named(path: str, function: Callable[[str], Any]) -> Any:
@@ -242,6 +278,10 @@ def _named(path: str, function: Callable[[str], Any]) -> Any:
         return function(path)
     except (FileFormatError, InvalidValueError) as error:
         raise FileFormatError(f"{path} {error}") from error
+    except OSError as error:
+        if os.path.islink(path) and not os.path.exists(path):
+            raise FileFormatError(f"{path} is a link to a file that is not there") from error
+        raise
 
 
 def _labels(files: _Files, asked: bool | Sequence[str] | None) -> tuple[NDArray[Any] | None, list[str]]:

@@ -47,7 +47,8 @@ def read_wav(
     The column ``sound`` has the frames as they are in the file: uint8, int16, int32, float32 or float64, (frames,) or
     (frames, channels). Samples of 24 bits are the upper ones of int32. The column ``rate`` (int64) has the frames per
     second. If the files lie in several folders, the column ``label`` (int64) has the number of each one's folder among
-    the sorted names of all.
+    the sorted names of all. Hidden files and folders are left out, and links are followed. A file with frames in two
+    places is an error.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ def decoded_wav(file: BinaryIO) -> tuple[int, NDArray[Any]]:
     try:
         return frames_of(file)  # type: ignore[arg-type]
     except FileFormatError as error:
-        raise FileFormatError(f"is a damaged .wav file: {error.__cause__}") from error
+        raise FileFormatError("is damaged, or no .wav file: its header does not describe what follows") from error
 
 
 def wav_header(file: BinaryIO) -> tuple[Field, int]:
@@ -185,7 +186,7 @@ def wav_header(file: BinaryIO) -> tuple[Field, int]:
     Raises
     ------
     FileFormatError
-        If it is no .wav file, or cut short, or compressed.
+        If it is no .wav file, or cut short, or compressed, or has frames in two places.
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -193,17 +194,28 @@ def wav_header(file: BinaryIO) -> tuple[Field, int]:
     if start[:4] not in (b"RIFF", b"RIFX", b"RF64") or start[8:] != b"WAVE":
         raise FileFormatError("is no .wav file: it does not begin with RIFF ... WAVE")
     order = ">" if start[:4] == b"RIFX" else "<"
+    end = min(size, 8 + struct.unpack(f"{order}I", start[4:8])[0])  # chunks are read as far
     found: tuple[Field, int] | None = None
+    whole = False
     while len(head := file.read(8)) == 8:
         kind, length = struct.unpack(f"{order}4sI", head)
         place = file.tell()
+        if kind in (b"fmt ", b"data") and not whole and place - 8 >= end:
+            raise FileFormatError(f"is damaged: it is to end at byte {end}, before its frames")
         if kind == b"fmt ":
             found = _described(file.read(min(length, 64)), order)
         elif kind == b"data" and found is not None:
+            if whole:
+                raise FileFormatError("has frames in two places, of which one would be lost: make it a file for each")
             if length > size - place and not (start[:4] == b"RF64" and length == _UNKNOWN):
                 raise FileFormatError(f"is cut short: {size - place} of {length} bytes of frames are there")
-            return found
-        file.seek(place + length + length % 2)
+            whole = True
+        after = place + length + length % 2
+        if whole and after >= end:
+            break
+        file.seek(after)
+    if whole and found is not None:
+        return found
     raise FileFormatError("is cut short, or damaged: it has no frames" if found else "is damaged: it tells no format")
 
 
