@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,8 +18,11 @@ import pytest
 
 import batchup
 from batchup.cli import main
+from batchup.errors import InvalidValueError
 from batchup.formats import open_table
+from batchup.formats.checked import Checked
 from batchup.formats.registry import names
+from batchup.formats.together import PREFIX
 
 from .kills import room_for
 from .tables import check_same, images, texts, whole
@@ -318,3 +322,151 @@ def test_a_pattern_without_a_suffix(run: Run) -> None:
         assert run("convert", "parts/*", "x.npz", "--overwrite", *options)[0] == 0
     with open_table("x.npz") as table:
         assert table.fields["x"].dtype == np.int8
+
+
+def test_what_is_no_dtype(run: Run) -> None:
+    """A dtype that there is not is told, whether or not the format is told it before it reads."""
+    Path("a.csv").write_text("x\n1\n")
+    for source in ("a.csv", "all.npz"):
+        status, _, err = run("convert", source, "o.parquet", "--dtype", "x=nonsense")
+        assert (status, "'x': 'nonsense' is no dtype of NumPy" in err) == (1, True)
+
+
+def pictures(folder: str, count: int = 4) -> None:
+    """Write a folder of pictures."""
+    batchup.Dataset([{"image": np.full((2, 3), number, np.uint8)} for number in range(count)]).write.images(folder)
+
+
+def tree() -> dict[str, bytes]:
+    """Return all that is in this folder."""
+    return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
+
+
+def test_folders_of_others(run: Run) -> None:
+    """`split --overwrite` replaces no folder that it has not written, and is told so before anything is."""
+    pictures("all")
+    for name in ("mine0", "mine1", "p0.npz", "p0.hsq", "p0.zarr"):
+        os.mkdir(name)
+        Path(name, "text.txt").write_text("mine")
+    Path("mine0", "photo.png").write_bytes(Path("all", "000000000.png").read_bytes())
+    before = tree()
+    for command in (
+        ["all.npz", "--rows", "60", "p{}.npz"],
+        ["all.npz", "--rows", "60", "p{}.hsq"],
+        ["all.npz", "--rows", "60", "p{}.zarr"],
+        ["all.npz", "--shares", ".5,.5", "new.npz", "p0.npz"],
+        ["all.npz", "--shares", ".5,.5", "new.hsq", "p0.hsq"],
+        ["all", "--rows", "3", "mine{}", "--to", "images"],
+        ["all", "--shares", ".5,.5", "new", "mine1", "--to", "images"],
+    ):
+        status, _, err = run("split", *command, "--overwrite")
+        assert status == 1
+        assert "a folder has the name" in err or "has files in it that were not written so" in err
+        assert tree() == before
+        assert not [name for name in os.listdir() if name.startswith((".", "new"))]
+    for rows in ("3", "2"):
+        assert run("split", "all", "--rows", rows, "part{}", "--to", "images", "--overwrite")[0] == 0
+        assert len(os.listdir("part0")) == int(rows) + 1
+    assert not [name for name in os.listdir() if name.startswith(".") or "replaced" in name]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".hsq", ".records", ".h5", ".csv", ".parquet", ".zarr", ".tfrecord"])
+def test_pipes_stay(run: Run, suffix: str) -> None:
+    """What is neither a file nor a folder is not replaced, by whatever name it goes; a link to a file is."""
+    os.mkfifo(f"pipe{suffix}")
+    os.symlink(f"pipe{suffix}", f"link{suffix}")
+    for command in (
+        ["convert", "all.npz", f"pipe{suffix}"],
+        ["convert", "all.npz", f"link{suffix}"],
+        ["split", "all.npz", "--shares", ".5,.5", f"new{suffix}", f"pipe{suffix}"],
+    ):
+        status, _, err = run(*command, "--overwrite")
+        assert status == 1
+        assert re.search("is no regular file|is a folder or a device|a file has the name of the folder", err)
+        assert Path(f"pipe{suffix}").is_fifo()
+        assert sorted(os.listdir()) == ["all.npz", f"link{suffix}", f"pipe{suffix}"]
+
+
+def test_two_names_of_a_file(run: Run) -> None:
+    """Pieces that are the same file by different names are refused; what is there stays."""
+    assert run("split", "all.npz", "--rows", "60", "q{}.npz")[0] == 0
+    os.remove("q1.npz")
+    os.symlink("q0.npz", "q1.npz")
+    before = tree()
+    status, _, err = run("split", "all.npz", "--rows", "50", "q{}.npz", "--overwrite")
+    assert status == 1
+    assert "q1.npz is" in err
+    assert "a name of its own" in err
+    status, _, err = run("split", "all.npz", "--shares", ".5,.5", "out.npz", "./out.npz")
+    assert (status, err) == (1, "batchup: out.npz and ./out.npz are the same file: each share needs one of its own\n")
+    assert tree() == before
+    assert sorted(os.listdir()) == ["all.npz", "q0.npz", "q1.npz"]
+
+
+@pytest.mark.parametrize("command", [["convert", "new", "f"], ["split", "new", "--shares", "1", "f"]])
+def test_killed_while_a_folder_is_replaced(run: Run, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that was to be replaced is put back, or removed; one that was not written so stays."""
+
+    def failing(_: Checked) -> None:
+        raise InvalidValueError("it fails")
+
+    command = [*command, "--to", "images", "--overwrite"]
+    pictures("new", 2)
+    pictures("f.replaced", 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checked, "finish", failing)
+        assert run(*command)[0] == 1
+    assert (len(os.listdir("f")), os.path.exists("f.replaced")) == (6, False)
+    for _ in range(2):
+        assert run(*command)[0] == 0
+        assert len(os.listdir("f")) == 3
+        assert not os.path.exists("f.replaced")
+        pictures("f.replaced", 5)
+    Path("f.replaced", "mine.txt").write_text("")
+    status, _, err = run(*command)
+    assert status == 1
+    assert "f.replaced is in the way" in err
+    assert len(os.listdir("f")) == 3
+    assert len(os.listdir("f.replaced")) == 7
+
+
+def test_what_a_killed_split_has_left(run: Run) -> None:
+    """The next one removes it; but not what is in use, nor what is somebody else's."""
+    splitting = """
+import sys
+from batchup.formats.together import together
+from batchup.formats.numpy_files.npz_table import npz_sink
+with together() as files, files.opened(npz_sink, "a.npz", {}):
+    print(flush=True)
+    sys.stdin.read()
+"""
+    process = subprocess.Popen([sys.executable, "-c", splitting], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin
+    assert process.stdout
+    process.stdout.readline()
+    (left,) = [name for name in os.listdir() if name.startswith(PREFIX)]
+    mine = PREFIX + "mine"
+    os.mkdir(mine)
+    Path(mine, "text.txt").write_text("")
+    os.mkdir(PREFIX + "empty")
+    try:
+        assert run("split", "all.npz", "--rows", "60", "b{}.npz")[0] == 0
+        assert sorted(os.listdir()) == sorted([left, mine, "all.npz", "b0.npz", "b1.npz"])
+    finally:
+        process.kill()
+        process.communicate()
+    assert "a.npz.partial" in os.listdir(left)
+    assert run("split", "all.npz", "--rows", "60", "b{}.npz", "--overwrite")[0] == 0
+    assert sorted(os.listdir()) == sorted([mine, "all.npz", "b0.npz", "b1.npz"])
+
+
+def test_outputs_elsewhere(run: Run) -> None:
+    """Files are written on this machine only: an address is refused before anything is read."""
+    for arguments in (
+        ("convert", "all.npz", "s3://bucket/x.npz"),
+        ("split", "all.npz", "--rows", "50", "http://host/{}.npz"),
+        ("split", "all.npz", "--shares", "0.5,0.5", "a.npz", "http://host/b.npz"),
+    ):
+        status, _, err = run(*arguments)
+        assert (status, "written on this machine" in err) == (1, True)
+    assert os.listdir() == ["all.npz"]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from batchup.errors import UnsupportedError
 from batchup.formats.access import open_table
 from batchup.formats.ahead import read_ahead
 from batchup.formats.asked import dtype_of
@@ -18,6 +19,7 @@ from batchup.formats.paths import found, named
 from batchup.formats.progress import progress
 from batchup.formats.registry import check_options, format_of, readable, writable
 from batchup.formats.table import Table, Write, length_of
+from batchup.remote.addresses import is_remote
 
 
 class Converted(NamedTuple):
@@ -136,7 +138,9 @@ def copy(table: Table, names: Sequence[str] | None, write: Write, bar: Any = Non
 
 
 def check_absent(path: Any, overwrite: bool) -> None:
-    """Raise an error if a file is there that is not to be replaced."""
+    """Raise an error if a file is there that is not to be replaced, or can be none of this machine."""
+    if is_remote(path):
+        raise UnsupportedError(f"{named(path)}: files are written on this machine: name one here, and copy it there")
     if os.path.lexists(named(path)) and not overwrite:
         raise FileExistsError(
             errno.EEXIST, "it is there already: overwrite=True (--overwrite) replaces it", named(path)
