@@ -61,7 +61,6 @@ class Shelf:
         self._most = max(2, BUDGET // units.unit_bytes)
         self._ahead = max(1, min(AHEAD // units.unit_bytes, self._most // 2))
         self._keeps = units.count <= self._most
-        self._rooms = BufferRing((), np.dtype(np.uint8), self._most, BUDGET)
         self._begin()
         _shelves.add(self)
 
@@ -77,6 +76,7 @@ class Shelf:
         self._problems: dict[int, Exception] = {}  # of those that are awaited
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._rooms = _rooms(self._most)  # whose lock a thread may hold at this moment, too
         self._closed = False
 
     def expect(self, numbers: Iterable[int], now: bool = False) -> bool:
@@ -113,6 +113,7 @@ class Shelf:
             self._closed = True
             self._wanted, self._fresh = {}, {}
             self._read.clear()
+            self._rooms = _rooms(0)
             self._came.notify_all()
             self._to_do.notify_all()
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
@@ -278,6 +279,11 @@ class Shelf:
             self._coming.discard(left[0])
             del left[0]
             self._came.notify_all()
+
+
+def _rooms(count: int) -> BufferRing:
+    """Return memory for so many units."""
+    return BufferRing((), np.dtype(np.uint8), count, count and BUDGET)
 
 
 _shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
