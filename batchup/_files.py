@@ -96,8 +96,17 @@ def check_named(file: BinaryIO, name: str) -> None:
         raise FileFormatError(f"{name} has been removed or replaced by somebody: it cannot be finished")
 
 
+def check_replaceable(path: str) -> None:
+    """Raise an InvalidValueError if a name is that of a device, a pipe or the like, which is not to be replaced."""
+    with contextlib.suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise InvalidValueError(f"{path} is no regular file: name another")
+
+
 def rename(name: str, path: str) -> None:
     """Give a file another name in its folder, for good."""
+    check_replaceable(path)
     os.replace(name, path)
     sync_folder(path)
 

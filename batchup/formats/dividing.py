@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
@@ -71,7 +72,7 @@ def split_rows(
                 raise InvalidValueError(f"the names of the files must all differ, got {name!r} twice from {pattern!r}")
             check_absent(name, overwrite)
             written[name] = 0
-            with kind.sink(files.place_of(name), table.fields, meta=table.meta) as write:
+            with files.opened(kind.sink, name, table.fields, meta=table.meta) as write:
                 for block in piece:
                     write(block)
                     written[name] += length_of(block)
@@ -128,6 +129,7 @@ def split_shares(
     whole_number(seed, "seed")
     if isinstance(outs, str) or not outs or len(outs) != len(shares) or len(set(outs)) != len(outs):
         raise InvalidValueError(f"each share needs a file of its own, got {len(shares)} shares and the files {outs!r}")
+    _check_different(outs)
     kinds = [writable(format_of(out, target)) for out in outs]
     for out in outs:
         check_absent(out, overwrite)
@@ -139,7 +141,7 @@ def split_shares(
         writes: list[Write] = []
         for out, kind in zip(outs, kinds, strict=True):
             assert kind.sink is not None
-            writes.append(stack.enter_context(kind.sink(files.place_of(out), table.fields, meta=table.meta)))
+            writes.append(stack.enter_context(files.opened(kind.sink, out, table.fields, meta=table.meta)))
         blocks = stack.enter_context(closing(read_ahead(table.blocks())))
         tick = stack.enter_context(progress(table, bar))
         for block in blocks:
@@ -290,6 +292,14 @@ def _labels(block: Block, stratify: str) -> list[Any]:
     """Return the classes of rows; what is no number is one class, though nan is not nan."""
     labels = block[stratify].tolist()
     return [label if label == label else math.nan for label in labels] if block[stratify].dtype.kind == "f" else labels
+
+
+def _check_different(outs: Sequence[str]) -> None:
+    known: dict[str, str] = {}
+    for out in outs:
+        other = known.setdefault(os.path.realpath(out), out)
+        if other is not out:
+            raise InvalidValueError(f"{other} and {out} are the same file: each share needs one of its own")
 
 
 def _check_pattern(pattern: str) -> None:

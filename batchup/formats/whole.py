@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from batchup._compression import Deflated, Output, check_compression
+from batchup._files import check_replaceable
 from batchup._unfinished import Unfinished
 from batchup.formats.paths import named
 
@@ -23,7 +24,10 @@ def unfinished_file(path: Any) -> Iterator[Unfinished]:
         If somebody else is writing it.
     IsADirectoryError
         If a folder has the name.
+    InvalidValueError
+        If a device, a pipe or the like has the name.
     """
+    check_replaceable(named(path))
     name = os.path.realpath(named(path))
     if os.path.isdir(name):
         raise IsADirectoryError(errno.EISDIR, "a folder has the name of the file to write", name)
