@@ -422,6 +422,11 @@ def test_killed_while_a_folder_is_replaced(run: Run, command: list[str], monkeyp
         assert len(os.listdir("f")) == 3
         assert not os.path.exists("f.replaced")
         pictures("f.replaced", 5)
+    assert run(*command)[0] == 0
+    os.mkdir("f.replaced")
+    assert run(*command)[0] == 0
+    assert not os.path.exists("f.replaced")
+    pictures("f.replaced", 5)
     Path("f.replaced", "mine.txt").write_text("")
     status, _, err = run(*command)
     assert status == 1

@@ -62,10 +62,12 @@ class Kind(NamedTuple):
     def recover(self, name: str) -> None:
         """Put back, or remove, what somebody has left who was stopped while a folder was replaced."""
         replaced = name + _REPLACED
-        if os.path.isdir(replaced) and not os.path.islink(replaced) and self.has(replaced):
-            if os.path.lexists(name):
+        if os.path.isdir(replaced) and not os.path.islink(replaced):
+            if not os.listdir(replaced):
+                os.rmdir(replaced)
+            elif self.has(replaced) and os.path.lexists(name):
                 self._discard(replaced)
-            else:
+            elif self.has(replaced):
                 rename(replaced, name)
         if os.path.isdir(name) and os.listdir(name) and os.path.lexists(replaced):
             raise InvalidValueError(f"{replaced} is in the way: rename it, or name another folder than {name}")
