@@ -334,3 +334,14 @@ def no_open_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def _open_in(folder: str) -> set[str]:
     return {target for target in soak.open_files().values() if target.startswith(folder)}
+
+
+@pytest.mark.parametrize("name", ["hdf5", "hdf5, gzip"])
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
+def test_texts_without_elements(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    """Arrays of strings that have no elements keep their shape, block by block, too."""
+    kind, values = KINDS[name], np.empty((3, *shape), "U2")
+    path = tmp_path / "a.h5"
+    written(kind.sink, path, fields_of({"t": values}), [{"t": values[:1]}, {"t": values[1:]}], **kind.options)
+    with kind.table(str(path)) as table:
+        assert read(table)["t"].shape == values.shape

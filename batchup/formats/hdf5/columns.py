@@ -56,7 +56,7 @@ class Hdf5Strings(Hdf5Values):
             rows = plain.astype(self.dtype)  # which takes ASCII only, many times as fast
             return rows
         try:
-            rows = np.char.decode(plain, "utf-8").astype(self.dtype)
+            rows = np.char.decode(plain, "utf-8").astype(self.dtype).reshape(plain.shape)
         except UnicodeDecodeError as error:
             raise FileFormatError(f"{self._dataset.name} holds texts that are no UTF-8: {error}") from None
         return rows

@@ -233,7 +233,8 @@ class _Strings(_Dates):
             encoded = np.char.encode(values, "utf-8").astype(f"S{self.field.dtype.itemsize}")
         except UnicodeEncodeError as error:
             raise InvalidValueError(f"rows from {first} on: {self.name!r}: {error}") from None
-        _Numbers.put(self, encoded.astype(self.stored()), first)
+        # NumPy 1.26 gives arrays without elements one side only
+        _Numbers.put(self, encoded.reshape(values.shape).astype(self.stored()), first)
 
     def stored(self) -> Any:
         h5py = required("h5py", "hdf5", "writing HDF5 files")
