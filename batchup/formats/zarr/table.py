@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from batchup.remote import is_remote
 
 _NEEDED = "zarr", "zarr", "reading zarr"
 _DEEPEST = 64  # groups within groups
+# what zarr raises where a file is damaged
+_FAILURES = ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, BadZipFile
 
 
 def read_zarr(*paths: Any, columns: Sequence[str] | None = None, on_error: str = "raise") -> Any:
@@ -119,16 +122,8 @@ class ZarrTable(ColumnarTable):
     """
 
     def __init__(self, path: str, *, on_error: str = "raise") -> None:
-        node = _opened(path)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # over files that are none of zarr's
-                arrays = {"x": node} if hasattr(node, "shape") else dict(_arrays(node, 0))
-            meta = dict(node.attrs)
-        except FileFormatError:
-            raise
-        except Exception as error:
-            raise FileFormatError(f"{path} is damaged: {error}") from error
+        with _opened(path) as node:
+            arrays, meta = _listed(node, path)
         order = meta.pop(ORDER, None)
         if isinstance(order, list) and sorted(map(str, order)) == sorted(arrays):
             arrays = {name: arrays[name] for name in order}
@@ -173,19 +168,40 @@ class ZarrTexts(ZarrColumn):
         return objects(self._stored.gather(indices).tolist())
 
 
-def _opened(path: str) -> Any:
-    """Return the group or the array that lies somewhere."""
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """Have the group or the array that lies somewhere; a zip file of it is closed after an error.
+
+    It must be, since zarr's tasks log errors that nobody waits for, and a log may keep them, and with them the file.
+    """
     zarr = required(*_NEEDED)
     if is_remote(path):
         raise UnsupportedError(f"{path}: zarr is read on this machine: copy it here first")
     os.stat(path)  # raises what zarr would tell in many words
+    store: Any = path
     try:
-        store: Any = path if os.path.isdir(path) else zarr.storage.ZipStore(path, mode="r")
-        return zarr.open(store, mode="r")
-    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path} is no group or array of zarr, or damaged: {error}") from error
-    except zipfile.BadZipFile as error:
-        raise FileFormatError(f"{path} is no zip file, or damaged: {error}") from error
+        try:
+            store = path if os.path.isdir(path) else zarr.storage.ZipStore(path, mode="r")
+            node = zarr.open(store, mode="r")
+        except _FAILURES as error:
+            raise FileFormatError(f"{path} is no group or array of zarr, or damaged: {error}") from error
+        yield node
+    except BaseException:
+        with contextlib.suppress(AttributeError):  # it is a folder, or zarr 3 has not opened it yet
+            store.close()
+        raise
+
+
+def _listed(node: Any, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays of a group, or the one that there is, by name; and the attributes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # over files that are none of zarr's
+            return {"x": node} if hasattr(node, "shape") else dict(_arrays(node, 0)), dict(node.attrs)
+    except FileFormatError:
+        raise
+    except Exception as error:
+        raise FileFormatError(f"{path} is damaged: {error}") from error
 
 
 def _arrays(group: Any, depth: int) -> Iterator[tuple[str, Any]]:
