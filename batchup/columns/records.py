@@ -204,18 +204,17 @@ class RecordColumn(OwnColumn):
                 f"shape {out.shape}"
             )
         pieces = self._stretches(indices) if length and self._layout.row_bytes else []
-        scattered = pieces is None
-        if pieces is None:
-            if out is None or not self.takes_out:
-                found = self._cells(indices)
-                if found is not None:
-                    return found if out is None else _put(found, out)
-            size = self._layout.row_bytes
-            pieces = [(start, size) for start in self._layout.starts(indices).tolist()]
+        if pieces is None and (out is None or not self.takes_out):
+            found = self._cells(indices)
+            if found is not None:
+                return found if out is None else _put(found, out)
         if out is None:
             out = np.empty((length, *self.sample_shape), self.dtype)
-        if pieces:
-            self._storage.copy(pieces, out.reshape(-1).view(np.uint8), scattered)
+        room = out.reshape(-1).view(np.uint8)
+        if pieces is None:
+            self._storage.copy_rows(self._layout.starts(indices), self._layout.row_bytes, room)
+        elif pieces:
+            self._storage.copy(pieces, room)
         return out
 
     def grouped(self, firsts: NDArray[np.int64], length: int | None) -> RecordColumn | None:

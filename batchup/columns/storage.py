@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,8 +60,12 @@ class Storage(ABC):
         """Return the bytes of one place, read-only."""
 
     @abstractmethod
-    def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
-        """Copy bytes from some places into `out`, one behind the other; `scattered` ones have nothing around them."""
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
+        """Copy bytes from some places into `out`, one behind the other."""
+
+    def copy_rows(self, starts: NDArray[np.int64], size: int, out: NDArray[np.uint8]) -> None:
+        """Copy `size` bytes from each of many places, around which nothing is wanted, as `copy` does."""
+        self.copy(_rows(starts, size), out)
 
     def cells(self, starts: NDArray[np.int64], size: int) -> NDArray[Any] | None:
         """Return `size` bytes from each of many places, as elements of a void type; None if `copy` does better."""
@@ -78,11 +82,11 @@ class ReadStorage(Storage):
 
     def array(self, start: int, size: int) -> NDArray[np.uint8]:
         read = np.empty(size, np.uint8)
-        self.copy([(start, size)], read, scattered=False)
+        self.copy([(start, size)], read)
         read.flags.writeable = False
         return read
 
-    def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
         readahead = self.readahead
         self.check_open()
         readahead.fetch(places, out)
@@ -114,8 +118,14 @@ class MappedStorage(Storage):
         self.touch(min(size, LOOK))  # which looks whether it is still open
         return everything[start : start + size]
 
-    def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
-        readahead, source = self.readahead, self._by_row() if scattered else self._bytes
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
+        self._copy(self._bytes, places, out)
+
+    def copy_rows(self, starts: NDArray[np.int64], size: int, out: NDArray[np.uint8]) -> None:
+        self._copy(self._by_row(), _rows(starts, size), out)
+
+    def _copy(self, source: NDArray[np.uint8], places: Iterable[Place], out: NDArray[np.uint8]) -> None:
+        readahead = self.readahead
         self.check_open()
         if readahead.cold:
             readahead.fetch(places, out)
@@ -168,6 +178,10 @@ class MappedStorage(Storage):
         for mapping in self._mappings:
             mapping.madvise(mmap.MADV_DONTNEED)
         self._others = mapped_bytes()
+
+
+def _rows(starts: NDArray[np.int64], size: int) -> Iterator[Place]:
+    return ((start, size) for start in starts.tolist())
 
 
 def mapped_bytes() -> int:

@@ -49,21 +49,26 @@ class RemoteStorage(Storage):
         if size and begin + size <= self._units.unit_bytes:
             return self._shelf.get(number, size)[begin : begin + size]
         joined = np.empty(size, np.uint8)
-        self.copy([(start, size)], joined, scattered=False)
+        self.copy([(start, size)], joined)
         joined.flags.writeable = False
         return joined
 
-    def copy(self, places: Iterable[Place], out: NDArray[np.uint8], scattered: bool) -> None:
+    def copy(self, places: Iterable[Place], out: NDArray[np.uint8]) -> None:
         self.check_open()
-        places = list(places)
-        if not (scattered and self._copied(np.array([start for start, _ in places]), places[0][1], out)):
-            self._copy_stretches(places, out)
+        parts = self._parts(places)
+        if len(parts) > 1:
+            self._shelf.expect(parts, now=True)
+        for number, wanted in parts.items():
+            data = self._shelf.get(number, sum(size for _, size, _ in wanted))
+            for begin, size, place in wanted:
+                out[place : place + size] = data[begin : begin + size]
 
-    def _copied(self, starts: NDArray[np.int64], size: int, out: NDArray[np.uint8]) -> bool:
-        """Copy rows of one size, those of a unit together; return False, and do nothing, if that is not the way."""
+    def copy_rows(self, starts: NDArray[np.int64], size: int, out: NDArray[np.uint8]) -> None:
         numbers, begins = np.divmod(starts, self._units.unit_bytes)
         if size > LONG or (begins + size > self._units.unit_bytes).any():
-            return False
+            super().copy_rows(starts, size, out)
+            return
+        self.check_open()
         order = np.argsort(numbers, kind="stable")
         bounds = [0, *(np.flatnonzero(np.diff(numbers[order])) + 1).tolist(), len(order)]
         wanted = numbers[order[bounds[:-1]]].tolist()
@@ -74,16 +79,6 @@ class RemoteStorage(Storage):
             data = self._shelf.get(number, (last - first) * size)
             rows: NDArray[Any] = np.ndarray((len(data) - size + 1,), room.dtype, data.data, 0, (1,))
             room[order[first:last]] = rows[begins[order[first:last]]]
-        return True
-
-    def _copy_stretches(self, places: list[Place], out: NDArray[np.uint8]) -> None:
-        parts = self._parts(places)
-        if len(parts) > 1:
-            self._shelf.expect(parts, now=True)
-        for number, wanted in parts.items():
-            data = self._shelf.get(number, sum(size for _, size, _ in wanted))
-            for begin, size, place in wanted:
-                out[place : place + size] = data[begin : begin + size]
 
     def _parts(self, places: Iterable[Place]) -> dict[int, list[tuple[int, int, int]]]:
         """Return what is wanted of each unit: places in it, sizes, and where in the output they go."""
