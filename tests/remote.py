@@ -215,6 +215,16 @@ def say(status: int, **headers: str) -> Fault:
     return fault
 
 
+def late(seconds: float) -> Fault:
+    """Give what was asked for, after a while."""
+
+    def fault(handler: Any, data: bytes) -> bool:
+        handler.ended.wait(seconds)
+        return True
+
+    return fault
+
+
 def without_parts(handler: Any, data: bytes) -> bool:
     """Give all of the file, whatever part was asked for."""
     handler.ranges = False

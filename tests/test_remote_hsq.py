@@ -311,12 +311,28 @@ def test_threads_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     assert eventually(lambda: not fetching())
     hsq.close()
     hsq = hs.HyperSequenceFile(remote.RemoteFile(server.url + "a", cache=False, timeout=60))
-    server.faults = [faulty.stall(10)] * 9
+    server.faults = [faulty.stall(10)] * 3
     hsq._storage._shelf.expect(range(0, 40, 3))  # type: ignore[attr-defined]
-    assert eventually(lambda: len(server.faults) == 1)  # there are eight threads
+    assert eventually(lambda: len(server.faults) == 1)  # there are two threads
     time.sleep(0.1)  # in which some have got the beginning of an answer
     hsq.close()
     assert fetching() == []
+
+
+def test_as_many_threads_as_help(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where answers take their time there are more threads, which leave when it is work that does."""
+    monkeypatch.setattr(units, "UNIT", 1)
+    with hs.HyperSequenceFile(remote.RemoteFile(server.url + "a", cache=False)) as hsq:
+        books = hsq._storage._shelf  # type: ignore[attr-defined]
+        server.faults = [faulty.late(0.05)] * 100
+        books.expect(range(0, 40, 2))
+        assert eventually(lambda: len(fetching()) == shelf.THREADS)
+        monkeypatch.setattr(shelf, "WAITING", 1.0)
+        monkeypatch.setattr(shelf, "IDLE", 10.0)
+        books.expect(range(1, 40, 2))
+        assert eventually(lambda: 0 < len(fetching()) <= shelf.FEW_THREADS)
+        assert eventually(lambda: len(books._fresh) == 40)
+        holds(hsq, ARRAYS, SIZE)
 
 
 def test_an_error_ahead_is_told_when_it_matters(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

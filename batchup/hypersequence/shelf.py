@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from batchup.data_source.buffers import BufferRing
 from batchup.errors import ChecksumError
+from batchup.hypersequence.spares import Spares
 from batchup.hypersequence.units import Units
 from batchup.remote import RemoteFile
 from batchup.remote.problems import closed_error
@@ -21,7 +21,10 @@ from batchup.remote.problems import closed_error
 BUDGET = 128 * 2**20  # bytes of units in memory; half of them may be fetched ahead ...
 AHEAD = 32 * 2**20  # ... but no more than this, which the caches of processors may hold
 RUN = 4 * 2**20  # bytes of neighbours that are asked for at once
-THREADS = 8  # at most: where an answer takes its time, many at once are faster
+THREADS = 8  # where answers take their time, many at once are faster; ...
+FEW_THREADS = 2  # ... where they do not, more would only be in each other's way
+WAITING = 0.8  # of the time, from which on threads wait for answers, rather than work
+LATELY = 0.9  # of what was before counts after another run
 IDLE = 1.0  # seconds after which a thread ends that has nothing to do
 MOST_WANTED = 2**16  # units
 
@@ -74,9 +77,11 @@ class Shelf:
         self._wanted: dict[int, None] = {}
         self._awaited: Counter[int] = Counter()
         self._problems: dict[int, Exception] = {}  # of those that are awaited
-        self._threads: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []  # that may be running
+        self._active: set[threading.Thread] = set()  # of those, who will take the next units
         self._idle = 0
-        self._rooms = _rooms(self._most)  # whose lock a thread may hold at this moment, too
+        self._spent = self._busy = 0.0  # seconds that threads needed lately, and worked
+        self._spares = Spares(self._units.unit_bytes, self._most)
         self._closed = False
 
     def expect(self, numbers: Iterable[int], now: bool = False) -> bool:
@@ -113,7 +118,7 @@ class Shelf:
             self._closed = True
             self._wanted, self._fresh = {}, {}
             self._read.clear()
-            self._rooms = _rooms(0)
+            self._spares = Spares(0, 0)
             self._came.notify_all()
             self._to_do.notify_all()
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
@@ -141,7 +146,7 @@ class Shelf:
         if unit.left > 0 or self._keeps:
             self._read.move_to_end(number, last=unit.left > 0)
         else:
-            del self._read[number]  # so that its memory is used again while it is in the caches of the processor
+            self._spares.put(self._read.pop(number).data)  # to be used again while the processor's caches hold it
         return unit.data
 
     def _await(self, number: int) -> None:
@@ -160,9 +165,9 @@ class Shelf:
         self._wanted.pop(number, None)
         while len(self._fresh) + len(self._read) + len(self._coming) > self._most:
             if self._read:
-                self._read.popitem(last=False)
+                self._spares.put(self._read.popitem(last=False)[1].data)
             elif self._fresh:
-                del self._fresh[next(iter(self._fresh))]
+                self._spares.put(self._fresh.pop(next(iter(self._fresh))))
             else:
                 return
 
@@ -172,15 +177,21 @@ class Shelf:
             return
         if self._idle:
             self._to_do.notify()
-        elif len(self._threads) < THREADS:
+        elif len(self._active) < self._crew():
             thread = threading.Thread(target=self._work, name="batchup fetches batches", daemon=True)
-            self._threads.append(thread)
+            self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+            self._active.add(thread)
             try:
                 thread.start()
             except BaseException as error:
                 self._threads.remove(thread)
+                self._active.remove(thread)
                 if not isinstance(error, RuntimeError):  # no more threads can be started; who reads fetches
                     raise
+
+    def _crew(self) -> int:
+        """Return how many threads there should be."""
+        return THREADS if self._busy < (1 - WAITING) * self._spent else FEW_THREADS
 
     def _room(self) -> bool:
         """Return whether one more unit may be fetched ahead."""
@@ -190,16 +201,23 @@ class Shelf:
         """Be a thread."""
         try:
             while run := self._next_run():
+                begin, worked = time.monotonic(), time.thread_time()
                 try:
                     self._fetch(run)
                 except Exception as error:  # noqa: BLE001  it is for who waits for a unit
                     self._failed(run, error)
                 finally:
                     self._release(run)
+                self._timed(time.monotonic() - begin, time.thread_time() - worked)
         finally:
             with self._lock:
-                if threading.current_thread() in self._threads:  # or this is a forked process
-                    self._threads.remove(threading.current_thread())
+                self._active.discard(threading.current_thread())
+
+    def _timed(self, spent: float, busy: float) -> None:
+        with self._lock:
+            self._spent = LATELY * self._spent + spent
+            self._busy = LATELY * self._busy + busy
+            self._hire()
 
     def _failed(self, run: list[int], error: Exception) -> None:
         with self._lock:
@@ -207,10 +225,10 @@ class Shelf:
             self._came.notify_all()
 
     def _next_run(self) -> list[int]:
-        """Wait for units that can be fetched ahead, and take neighbours; none if there are none for a while."""
+        """Wait for units that can be fetched ahead, and take neighbours; none if this thread is not needed any more."""
         until = time.monotonic() + IDLE
         with self._lock:
-            while not self._closed:
+            while not self._closed and len(self._active) <= self._crew():
                 if self._wanted and self._room():
                     return self._run_from(next(iter(self._wanted)))
                 self._idle += 1
@@ -220,6 +238,8 @@ class Shelf:
                     self._idle -= 1
                 if time.monotonic() >= until:
                     break
+            self._active.discard(threading.current_thread())
+            self._hire()  # who may have been woken in vain
         return []
 
     def _run_from(self, number: int) -> list[int]:
@@ -268,7 +288,9 @@ class Shelf:
         self._file.keep(start, data)
 
     def _empty(self, number: int) -> NDArray[np.uint8]:
-        return self._rooms.empty(self._units.place(number)[1])
+        size = self._units.place(number)[1]
+        with self._lock:
+            return self._spares.empty(size)
 
     def _put(self, left: list[int], data: NDArray[np.uint8]) -> None:
         """Put the first of some units that are on their way on the shelf."""
@@ -279,11 +301,6 @@ class Shelf:
             self._coming.discard(left[0])
             del left[0]
             self._came.notify_all()
-
-
-def _rooms(count: int) -> BufferRing:
-    """Return memory for so many units."""
-    return BufferRing((), np.dtype(np.uint8), count, count and BUDGET)
 
 
 _shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
