@@ -63,7 +63,7 @@ clean:  ## remove the environments and what was built in them
 .venv-all/.all: pyproject.toml
 	$(PYTHON) -m venv .venv-all
 	.venv-all/bin/pip install $(PIP_FLAGS) $(TORCH)
-	.venv-all/bin/pip install $(PIP_FLAGS) -e '.[demo,test,frameworks]'
+	.venv-all/bin/pip install $(PIP_FLAGS) -e '.[demo,test,frameworks,stores]'
 	.venv-all/bin/pip install $(PIP_FLAGS) --no-deps --target .venv-all/batchup-0.2.3 --upgrade 'batchup==0.2.3'
 	@touch $@
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from contextlib import ExitStack
@@ -14,6 +15,13 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 from sybil.sybil import SybilCollection
+
+
+def pytest_collection_finish() -> None:
+    """Have garbage looked for among what tests make, and not among the tests, each time."""
+    gc.collect()
+    gc.freeze()
+
 
 _SIZES = {"train": 300, "val": 50, "test": 70, "lab": 30, "unlab": 250}
 

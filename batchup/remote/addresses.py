@@ -56,14 +56,15 @@ def local_path(path: str | os.PathLike[str]) -> str:
 def shown(address: str) -> str:
     """Return an address as it may be shown: without a password, or a signature behind a question mark.
 
-    >>> shown("https://me:secret@mirror.org:81/a?X-Amz-Signature=12#b"), shown("s3://key:secret@bucket/a")
-    ('https://mirror.org:81/a?...', 's3://bucket/a')
+    >>> shown("https://me:secret@mirror.org:81/a?X-Amz-Signature=12#b"), shown("s3://key:secret@bucket/a #1")
+    ('https://mirror.org:81/a?...', 's3://bucket/a #1')
     """
     scheme, slashes, rest = address.rpartition("://")
     host, slash, path = rest.partition("/")
     if "?" in host:
         host, slash, path = host.partition("?")[0], "", "?"
-    path = path.partition("#")[0]
+    if scheme.rpartition("::")[2].lower() in WEB:
+        path = path.partition("#")[0]
     path, question, _ = path.partition("?")
     return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}{'?...' if question else ''}"
 

@@ -112,6 +112,7 @@ def meaning_of(error: BaseException, seconds: float) -> str:
 _MEANINGS = (
     (r"NameResolution|getaddrinfo|Name or service|nodename", "its name cannot be resolved"),
     (r"Connection refused|ConnectionRefused", "the connection was refused"),
+    (r"EndpointConnection|ClientConnector|[Cc]annot connect", "no connection can be made"),
     (r"Network is unreachable|No route to host", "the network is unreachable"),
     (r"ConnectTimeout|connect timeout", "no connection within {:g} s"),
     (r"Read timed out|ReadTimeout|TimeoutError|timed out", "stalled: nothing came within {:g} s"),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from batchup import hypersequence as hs
 from batchup.hypersequence import units
 from batchup.remote import problems, web
 
+from ..programs import Program, free_port
 from ..remote import Server, cut, mute
 
 HOUSE = Path(__file__).parent.parent.parent
@@ -69,14 +68,8 @@ def program() -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-class Nginx:
-    """A web server with a folder of files, which can be killed and started again.
+class Nginx(Program):
+    """A web server with a folder of files.
 
     Attributes
     ----------
@@ -89,32 +82,11 @@ class Nginx:
     def __init__(self, home: Path) -> None:
         self.files = home / "www"
         self.files.mkdir()
-        self._home = home
-        self._port, self.behind = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self._port}/"
-        conf = CONF.format(home=home, port=self._port, behind=self.behind)
-        (home / "nginx.conf").write_text(conf)
-
-    def start(self) -> None:
-        log = self._home / "error.log"
-        with open(log, "ab") as file:
-            command = [program(), "-p", str(self._home), "-e", str(log), "-c", str(self._home / "nginx.conf")]
-            self._process = subprocess.Popen(command, stdout=file, stderr=file)
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), 1).close()
-                return
-            except OSError:
-                if self._process.poll() is not None:
-                    break
-                time.sleep(0.01)
-        self.kill()
-        pytest.fail(f"nginx does not start: {log.read_text()}")
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        port, self.behind = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{port}/"
+        conf, log = home / "nginx.conf", home / "error.log"
+        conf.write_text(CONF.format(home=home, port=port, behind=self.behind))
+        super().__init__([program(), "-p", str(home), "-e", str(log), "-c", str(conf)], port, log)
 
     def replace(self, name: str, data: bytes) -> None:
         """Put another file in the place of one, as a whole."""
