@@ -6,12 +6,13 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from batchup.errors import FileBusyError, FileFormatError, InvalidValueError
 
 PARTIAL = ".partial"  # behind the name that a file will have
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of a file system
 
 
@@ -117,15 +118,27 @@ def remove(file: BinaryIO, name: str) -> None:
         os.remove(name)
 
 
-def write_all(descriptor: int, data: memoryview, start: int) -> None:
-    """Write bytes to a file from a place on."""
+def write_all(descriptor: int, data: memoryview, start: int, name: str) -> None:
+    """Write bytes to a file from a place on; its name is for messages."""
     begin = start
-    while data:
-        written = os.pwrite(descriptor, data, start)
-        data, start = data[written:], start + written
+    with full_disk_named(name):
+        while data:
+            written = os.pwrite(descriptor, data, start)
+            data, start = data[written:], start + written
     if hasattr(os, "posix_fadvise"):
         # has the kernel begin now to bring them to the disk, which else it does at the end, when it is waited for
         os.posix_fadvise(descriptor, begin, start - begin, os.POSIX_FADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def full_disk_named(name: str) -> Iterator[None]:
+    """Have errors over a full disk, or a file that grows too large, name the file that is being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = name
+        raise
 
 
 def keep_permissions(descriptor: int, path: str) -> None:

@@ -208,12 +208,13 @@ def test_a_writer_that_fails(tmp_path: Path, kind: Kind) -> None:
 
 @every_kind
 def test_a_full_disk(tmp_path: Path, kind: Kind) -> None:
-    """Where there is no room, there is an error, and nothing half done."""
+    """Where there is no room, there is an error that names the file, and nothing half done."""
     for size, count in ((0, 1), (100, 1), (3000, 1), (20_000, 200), (300_000, 400), (9_000_000, 1200)):
         if size > 10**6 and ("gzip" in str(kind.options) or "zarr" in kind.suffix):
             continue  # files of zarr are small, and gzip is slow
-        with pytest.raises(OSError, match=r"(?i)file too large|write"), room_for(size):
+        with pytest.raises(OSError, match=r"(?i)file too large|write") as caught, room_for(size):
             write(kind, tmp_path / f"a{kind.suffix}", block(count))
+        assert f"a{kind.suffix}" in str(caught.value)
         assert list(tmp_path.iterdir()) == []
 
 

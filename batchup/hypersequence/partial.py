@@ -76,7 +76,7 @@ class Partial:
 
     def write(self, data: memoryview, start: int) -> None:
         """Write bytes from a place on."""
-        write_all(self._file.fileno(), data, start)
+        write_all(self._file.fileno(), data, start, self.path)
 
     def note(self, layout: Format, sums: Sequence[int], first: int, base_rows: int) -> None:
         """Write into the journal the checksums of records that have been written, from the `first` one on."""

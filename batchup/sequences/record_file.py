@@ -233,7 +233,7 @@ class RecordFile:
         return Committed(Index(), 0, HEAD)
 
     def _write(self, data: memoryview, start: int) -> None:
-        write_all(self._file.fileno(), data, start)
+        write_all(self._file.fileno(), data, start, self._path)
 
     def _sync(self) -> None:
         try:

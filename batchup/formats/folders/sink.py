@@ -74,7 +74,7 @@ def folder_sink(
             "labels": None if label is None else folders.numbers,
             "meta": {key: value for key, value in (meta or {}).items() if key != "labels"},
         }
-        write_all(manifest.fileno(), memoryview(json.dumps(said, indent=1).encode()), 0)
+        write_all(manifest.fileno(), memoryview(json.dumps(said, indent=1).encode()), 0, folder)
 
 
 def check_columns(fields: Mapping[str, Field], what: str, *names: str) -> None:
