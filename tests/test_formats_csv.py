@@ -143,6 +143,7 @@ def test_what_is_told_by_the_rows(
         ("1 0x1F", "str", ["1", "0x1F"]),
         ("1 2.5 1e3 nan -inf", "float64", [1, 2.5, 1000, np.nan, -np.inf]),
         ("true False TRUE", "bool", [True, False, True]),
+        ("true 1 0", "str", ["true", "1", "0"]),
         ("2024-02-29", "str", ["2024-02-29"]),
         ("12:30:00", "str", ["12:30:00"]),
         ("2024-02-29T12:00:00", "str", ["2024-02-29T12:00:00"]),
@@ -158,7 +159,7 @@ def test_what_cells_are_taken_for(tmp_path: Path, cells: str, dtype: str, values
     path = texts_of(tmp_path / "a.csv", "x\n" + cells.replace(" ", "\n"))
     with CsvTable(str(path)) as table:
         assert str(table.fields["x"]) == dtype
-    assert read(path)["x"].tolist() == pytest.approx(values, nan_ok=True) if dtype[0] in "fiu" else values
+    assert read(path)["x"].tolist() == (pytest.approx(values, nan_ok=True) if dtype[0] in "fiu" else values)
 
 
 def test_empty_cells(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from batchup.formats.table import TEXT, Block, Table, length_of
 USER = "reading and writing CSV files"
 _PART = 2**20  # bytes that a thread parses at a time
 _HEX = re.compile(rb"0[xX]")
+_TRUE, _FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]  # 1 and 0, too, only where bools are asked for
 
 
 class Parser:
@@ -145,6 +146,7 @@ def parsed(
     """
     arrow = required("pyarrow", "parquet", USER)
     reader = required("pyarrow.csv", "parquet", USER)
+    words = {} if None not in types.values() else {"true_values": _TRUE, "false_values": _FALSE}
     return reader.read_csv(
         arrow.py_buffer(data),
         reader.ReadOptions(column_names=list(names), block_size=part, use_threads=len(data) > _PART),
@@ -158,6 +160,7 @@ def parsed(
             include_columns=list(types),
             null_values=[""],
             strings_can_be_null=False,
+            **words,
         ),
     )
 
