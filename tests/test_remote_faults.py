@@ -85,3 +85,14 @@ def test_any_faults_of_batches(tmp_path: Path, seed: int) -> None:
                     assert (rows_read == np.sort(arrays.outputs[0])).all()
             except (errors.FetchError, errors.FileFormatError):
                 pass
+
+
+def test_long_waits_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has to wait for a second or more is told for what, and short waits are not worth a word."""
+    monkeypatch.setattr(problems, "LONG", 0.05)
+    with Server(a=DATA[0]).running() as server, remote.RemoteFile(f"{server.url}a?key=secret", cache=False) as file:
+        server.faults = [faulty.say(503), faulty.say(503, Retry_After="1"), None]
+        assert file.read(0, 10) == DATA[0][:10]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{server.url}a?...: answered 503 Service Unavailable, come again after 1 s; to be asked again in 1 s (2 of 8)"
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import random
 import re
 import time
@@ -14,7 +15,9 @@ WAIT = 0.25  # seconds before the second try, twice as many before the third ...
 LONGEST = 30.0  # ... but no more than that
 PATIENCE = 120.0  # seconds without progress, after which it is given up
 PROGRESS = 2**16  # bytes that must have come for it to count as such
+LONG = 1.0  # seconds of waiting of which somebody may want to know
 
+logger = logging.getLogger("batchup")
 _chance = random.SystemRandom()  # so that those who failed together do not come again together
 
 
@@ -73,6 +76,10 @@ class Tries:
         if self._failed > self._retries or waited + wait > PATIENCE:
             times = f", {self._failed} times in {waited:.0f} s" if self._failed > 1 else ""
             raise FetchError(f"{self._name}: {problem}{times}: try again when the server is well, or with more retries")
+        if wait >= LONG:
+            logger.warning(
+                "%s: %s; to be asked again in %.0f s (%d of %d)", self._name, problem, wait, self._failed, self._retries
+            )
         if self._closed.wait(wait):
             raise closed_error(self._name)
 
