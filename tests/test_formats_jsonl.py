@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,20 @@ from hypothesis.extra import numpy as hnp
 
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
+from batchup.formats.jsonl import plain
 from batchup.formats.jsonl.table import JsonlTable, jsonl_sink, read_jsonl, write_jsonl
 from batchup.formats.table import Block, Field, fields_of, objects
 
 from . import tables
 from .tables import UNFINISHED, check_closes, check_old_stays
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, 2**60], ids=["by pyarrow", "by Python"])
+def _parser(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "LEAST", request.param)
+        yield
+
 
 TEXTS = st.text(st.sampled_from("ab%s\\\"'\n\r\0\t/{}é漢\U0001f600\u2028-1.n"), max_size=6)
 FLOATS = {"allow_infinity": False}
@@ -124,6 +135,46 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, block: Block) -> N
         assert all(fields_of(part)[name] == fields[name] for part in parts) or fields[name].shape == (None, None)
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         assert list(json.loads(line, parse_constant=pytest.fail)) == list(block)
+
+
+PIECES = [
+    *("0", "-0", "-0.0", "1", "2.5", "1e5", "1E400", "01", "NaN", "-Infinity", "9223372036854775808", "-7", "true"),
+    *("null", "[]", "[1]", "[[1]]", "{}", '"a"', '"\\ud800"', '"\\u0000"', '"b', ",", ":", "[", "]", "{", "}", '"'),
+    *(" ", "\t", "\r", "\n", "}\n{", "}{", '"x":1,', '"z":1,', "\\", "\x7f", "\xff", "\0", "/*c*/"),
+]
+
+
+@pytest.mark.parametrize("columns", [None, ["f", "r"]])
+@pytest.mark.parametrize("seed", range(4))
+def test_parsers_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, columns: list[str] | None) -> None:
+    """Of lines in which something was changed at random both parsers read the same rows, and tell the same."""
+    rng = random.Random(seed)
+    rows = [
+        {"i": n, "u": n, "f": n / 7, "b": n % 2 > 0, "t": f"é{n}", "v": [n / 3, 1.0], "r": [[n, 2]] * (n % 3)}
+        for n in range(6)
+    ]
+    lines = [json.dumps(row, ensure_ascii=n % 2 > 0).encode() for n, row in enumerate(rows)]
+    options: dict[str, Any] = {"dtypes": {"u": "u1", "b": "?"}, "shapes": {"r": (None, 2)}, "on_error": "skip"}
+    differ = 0
+    for _ in range(300):
+        data = b"\n".join(lines)
+        for _ in range(rng.randrange(1, 3)):
+            start = rng.randrange(len(lines[0]) + 1, len(data))  # the first row tells what is expected
+            piece = rng.choice(PIECES).encode("latin-1")
+            data = data[:start] + piece + data[start + rng.choice([0, 0, 1, 1, 2, 3]) :]
+        path = lines_of(tmp_path / "a.jsonl", data)
+        found = []
+        for least in (0, 2**60):
+            monkeypatch.setattr(plain, "LEAST", least)
+            with JsonlTable(str(path), **options) as table:
+                parts = list(table.blocks(columns))
+                told = [str(problem) for problem in table.problems]
+            names = columns or list(rows[0])
+            values = {name: [np.asarray(value).tolist() for value in values_of(parts, name)] for name in names}
+            found.append((repr(values), told))
+        assert found[0] == found[1]
+        differ += bool(found[0][1])
+    assert 0 < differ < 300
 
 
 @given(

@@ -10,6 +10,7 @@ import numpy as np
 
 from batchup.errors import FileFormatError
 from batchup.formats.jsonl.columns import column_of, field_of, remedy
+from batchup.formats.jsonl.plain import PlainLines
 from batchup.formats.lines import sound_parts
 from batchup.formats.table import Block, Field, Table, length_of
 
@@ -37,13 +38,14 @@ class Parser:
         self._table = table
         self._fields = {name: table.fields[name] for name in names}
         self._strict = self._fields.keys() == table.fields.keys()
+        self._plain = PlainLines(self._fields, self._strict)
         self._lines = 0
         self._rows = 0
 
     def blocks(self, data: bytes) -> Iterator[Block]:
         """Yield the blocks that whole lines stand for."""
         try:
-            block = self._block([line for line in data.decode().split("\n") if line])
+            block = self._plain.block(data) or self._block([line for line in data.decode().split("\n") if line])
         except (ValueError, RecursionError):
             yield from self._sound_blocks(data)
         else:
@@ -80,7 +82,8 @@ class Parser:
         values: dict[str, list[Any]] = {name: [] for name in self._fields}
         for pairs in rows:
             row = dict(pairs)
-            if len(row) != len(pairs) or (self._strict and len(row) != len(values)):
+            named = pairs if self._strict else [name for name, _ in pairs if name in values]
+            if len(named) != len(values):
                 raise ValueError("expected other keys")
             for name, those in values.items():
                 if name not in row:
