@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from batchup.remote.problems import TransientError
+
+__all__ = ["NoRoomError", "PermanentError", "ShorterError", "TransientError"]
+
 
 class PermanentError(Exception):
     """An address will not give the file, however often it is asked.
@@ -17,22 +21,6 @@ class PermanentError(Exception):
     def __init__(self, told: str, status: int | None = None) -> None:
         super().__init__(told)
         self.status = status
-
-
-class TransientError(Exception):
-    """An address may give the file later.
-
-    Parameters
-    ----------
-    told : str
-        What happened.
-    wait : float, optional
-        After how many seconds to ask again, as the server wishes.
-    """
-
-    def __init__(self, told: str, wait: float | None = None) -> None:
-        super().__init__(told)
-        self.wait = wait
 
 
 class ShorterError(TransientError):

@@ -69,36 +69,35 @@ class FolderTable(ColumnarTable):
             problems.append(error)
 
         files = _Files.of(path, self.pattern, self.what, problem)
-        count = len(files.paths)
-        told = files.manifest.fields.get(name)
-        field = None
-        headers: dict[str, list[Any]] = {name: [] for name in self.beside}
-        if self.beside or told is None or self._changed():
-            files, field = _headers(files, decoder, headers, self.remedy, problem)
-        field = field if told is None or self._changed() else told
-        if field is None and count:
-            first = problems[-count]
-            raise FileFormatError(f"{files.shown}: all {count} of its {self.what} are damaged, the first: {first}")
-        if field is None:
-            raise FileFormatError(f"{files.shown} has no {self.what}: none of its files is called so")
-        columns: dict[str, Any] = {name: DecodedColumn(files.paths, decoder, field)}
-        fields = {name: field}
-        for key, values in headers.items():
-            dtype = files.manifest.fields.get(key, Field(np.dtype(np.int64))).dtype
-            columns[key] = _integers(values, dtype, files.shown, key)
-        meta = dict(files.manifest.meta)
+        field = None if self._changed() else files.manifest.fields.get(name)
+        beside: dict[str, NDArray[Any]] = {}
+        if self.beside or field is None:
+            headers: dict[str, list[int]] = {key: [] for key in self.beside}
+            whole, found = _headers(files, decoder, headers, self.remedy, problem)
+            field = field or found
+            if field is None:
+                raise self._nothing(files, problems)
+            files = whole
+            beside = {key: _integers(headers[key], files.dtype_of(key), files.shown, key) for key in headers}
         numbers, known = _labels(files, labels)
+        meta = files.manifest.meta
         if numbers is not None:
-            columns["label"] = numbers
-            meta["labels"] = known
+            beside["label"], meta = numbers, {**meta, "labels": known}
+        columns: dict[str, Any] = {name: DecodedColumn(files.paths, decoder, field), **beside}
+        fields = {name: field, **{key: Field(values.dtype) for key, values in beside.items()}}
         if names:
-            columns["path"] = objects(
-                [os.path.relpath(file, files.root) if files.root else file for file in files.paths]
-            )
-        fields |= {key: Field(column.dtype) for key, column in columns.items() if key not in (name, "path")}
-        fields |= {"path": Field(TEXT)} if names else {}
-        super().__init__(files.shown, columns, fields, len(files.paths), meta, on_error)
+            columns["path"], fields["path"] = files.names(), Field(TEXT)
+        super().__init__(files.shown, columns, fields, len(files.paths), dict(meta), on_error)
         self.problems += problems
+
+    def _nothing(self, files: _Files, problems: Sequence[FileFormatError]) -> FileFormatError:
+        """Return what to raise if there are no files, or none that can be read."""
+        count = len(files.paths)
+        if not count:
+            return FileFormatError(f"{files.shown} has no {self.what}: none of its files is called so")
+        return FileFormatError(
+            f"{files.shown}: all {count} of its {self.what} are damaged, the first: {problems[-count]}"
+        )
 
     def _changed(self) -> bool:
         """Return whether files are read as something else than they hold."""
@@ -212,6 +211,14 @@ class _Files(NamedTuple):
         shown = named[0] + (f" and {len(named) - 1} more" if len(named) > 1 else "")
         return cls(shown, root, tuple(paths), manifest)
 
+    def dtype_of(self, name: str) -> np.dtype[Any]:
+        """Return what integers beside the files are told to be; by default int64."""
+        return self.manifest.fields.get(name, Field(np.dtype(np.int64))).dtype
+
+    def names(self) -> Any:
+        """Return the names of the files, seen from the folder if there is one."""
+        return objects([os.path.relpath(path, self.root) if self.root else path for path in self.paths])
+
 
 def files_below(root: str, pattern: str = "") -> Iterator[str]:
     """Yield the names of the files below a folder that match a pattern, in a fixed order.
@@ -296,7 +303,7 @@ def _labels(files: _Files, asked: bool | Sequence[str] | None) -> tuple[NDArray[
         return None, []
     dtype = np.dtype(np.int64)
     if asked is None and told is not None:
-        numbers, dtype = told, files.manifest.fields.get("label", Field(dtype)).dtype
+        numbers, dtype = told, files.dtype_of("label")
     else:
         names = [] if isinstance(asked, bool) or asked is None else list(asked)
         numbers = {name: number for number, name in enumerate(DirLabels(names).prepared(files.paths, {}).names)}
