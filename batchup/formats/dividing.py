@@ -18,7 +18,8 @@ from batchup.formats.ahead import read_ahead
 from batchup.formats.convert import check_absent
 from batchup.formats.progress import progress
 from batchup.formats.registry import format_of, writable
-from batchup.formats.table import Block, Table, Write, length_of, part_of
+from batchup.formats.rows import Sink
+from batchup.formats.table import Block, Table, length_of, part_of
 from batchup.formats.together import together
 
 DRAWN = 2**16  # rows whose parts are drawn together, whatever the blocks are
@@ -130,27 +131,24 @@ def split_shares(
     if isinstance(outs, str) or not outs or len(outs) != len(shares) or len(set(outs)) != len(outs):
         raise InvalidValueError(f"each share needs a file of its own, got {len(shares)} shares and the files {outs!r}")
     _check_different(outs)
-    kinds = [writable(format_of(out, target)) for out in outs]
-    for out in outs:
-        check_absent(out, overwrite)
+    sinks = [_sink_of(out, target, overwrite) for out in outs]
     counts = _counted(table, stratify, bar)
     sizes = _sizes([*counts.values()], shares)
     owners = {label: Owners(each, seed, number) for number, (label, each) in enumerate(zip(counts, sizes, strict=True))}
     done = [0] * len(outs)
     with together() as files, ExitStack() as stack:
-        writes: list[Write] = []
-        for out, kind in zip(outs, kinds, strict=True):
-            assert kind.sink is not None
-            writes.append(stack.enter_context(files.opened(kind.sink, out, table.fields, meta=table.meta)))
+        writes = [
+            stack.enter_context(files.opened(sink, out, table.fields, meta=table.meta))
+            for sink, out in zip(sinks, outs, strict=True)
+        ]
         blocks = stack.enter_context(closing(read_ahead(table.blocks())))
         tick = stack.enter_context(progress(table, bar))
         for block in blocks:
             owner = _owners(block, stratify, owners)
-            for number, write in enumerate(writes):
-                places = np.flatnonzero(owner == number)
-                if len(places):
-                    write(chosen_rows(block, places))
-                    done[number] += len(places)
+            for number in np.unique(owner).tolist():
+                part = chosen_rows(block, np.flatnonzero(owner == number))
+                writes[number](part)
+                done[number] += length_of(part)
             tick(length_of(block))
     return list(zip(outs, done, strict=True))
 
@@ -292,6 +290,14 @@ def _labels(block: Block, stratify: str) -> list[Any]:
     """Return the classes of rows; what is no number is one class, though nan is not nan."""
     labels = block[stratify].tolist()
     return [label if label == label else math.nan for label in labels] if block[stratify].dtype.kind == "f" else labels
+
+
+def _sink_of(out: str, target: str | None, overwrite: bool) -> Sink:
+    """Return what writes a file, which may be written."""
+    kind = writable(format_of(out, target))
+    check_absent(out, overwrite)
+    assert kind.sink is not None
+    return kind.sink
 
 
 def _check_different(outs: Sequence[str]) -> None:
