@@ -48,9 +48,11 @@ class NpyRows:
             self._file.seek(0)
             self._write_header()
         elif (shape, dtype) != (self._shape, self._dtype):
+            texts = dtype.kind == self._dtype.kind and dtype.kind in "US" and shape == self._shape
+            remedy = f": give all one length, such as np.array(text, '{dtype.kind}32')" if texts else ""
             raise InvalidValueError(
                 f"item {self._rows}{self._which}: all items must be {self._dtype} {self._shape} as item 0 is, got "
-                f"{dtype} {shape}"
+                f"{dtype} {shape}{remedy}"
             )
 
     def finish(self) -> IO[bytes]:

@@ -42,7 +42,8 @@ def read_arrow(
 
     The columns are array-likes, read in any order. Numbers and times, and arrays of one shape of them, lie in the
     mapped file, which must not be cut short by others: that ends the program. Other columns, and those of compressed
-    files, are decoded when they are first needed, whole or batch by batch.
+    files, are decoded when they are first needed, whole or batch by batch. Times of a time zone are read as UTC,
+    without it.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def read_parquet(
 
     Columns that fit into memory are decoded when they are first needed, and are then as fast as arrays. Larger ones
     are read by row groups, of which the last used are kept: then draw blocks of neighbours, with
-    `BlockShuffleSampler`, or write files with small row groups.
+    `BlockShuffleSampler`, or write files with small row groups. Times of a time zone are read as UTC, without it.
 
     Parameters
     ----------
