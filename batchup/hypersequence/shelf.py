@@ -81,7 +81,7 @@ class Shelf:
         self._active: set[threading.Thread] = set()  # of those, who will take the next units
         self._idle = 0
         self._spent = self._busy = 0.0  # seconds that threads needed lately, and worked
-        self._spares = Spares(self._units.unit_bytes, self._most)
+        self._spares = Spares(self._units.unit_bytes, self._ahead)
         self._closed = False
 
     def expect(self, numbers: Iterable[int], now: bool = False) -> bool:
