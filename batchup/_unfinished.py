@@ -6,11 +6,12 @@ import contextlib
 import io
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from batchup._extras import required
-from batchup._files import PARTIAL, check_named, keep_permissions, leave, opened_alone, remove, rename
+from batchup._files import PARTIAL, check_named, full_disk_named, keep_permissions, leave, opened_alone, remove, rename
 from batchup.errors import FileFormatError
 
 BUFFER = 2**20
@@ -43,7 +44,7 @@ class Unfinished:
             self._file.seek(0)
             with open(self.path, "rb") as file:
                 shutil.copyfileobj(file, Whole(self._file), PIECE)
-        forgiving = _Forgiving(self._file.fileno())
+        forgiving = _Forgiving(self._file.fileno(), self.path)
         try:
             with h5py.File(forgiving, "r+" if copied else "w", **options) as file:
                 yield file
@@ -60,7 +61,7 @@ class Unfinished:
     def plain(self) -> Iterator[BinaryIO]:
         """Have it as an empty file, with a buffer, until the block ends."""
         self._file.truncate(0)  # of a program that was killed
-        buffered = io.BufferedRandom(self._file, BUFFER)  # type: ignore[arg-type]
+        buffered = io.BufferedRandom(_Named(self._file.fileno(), self.path), BUFFER)
         try:
             yield buffered
             buffered.flush()
@@ -70,7 +71,8 @@ class Unfinished:
 
     def take(self) -> None:
         """Give the file its name, now that it is whole."""
-        os.fsync(self._file.fileno())
+        with full_disk_named(self.path):
+            os.fsync(self._file.fileno())
         check_named(self._file, self.partial)
         keep_permissions(self._file.fileno(), self.path)
         rename(self.partial, self.path)
@@ -83,6 +85,28 @@ class Unfinished:
             leave(self._file)
 
 
+@contextlib.contextmanager
+def part_beside(path: str) -> Iterator[BinaryIO]:
+    """Have an unnamed file in the folder of a file that is being written, for what is to go there later."""
+    with (
+        tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path)), buffering=0) as file,
+        io.BufferedRandom(_Named(file.fileno(), path), BUFFER) as buffered,
+    ):
+        yield buffered
+
+
+class _Named(io.FileIO):
+    """An open file that has a name if the disk is full."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        super().__init__(descriptor, "r+b", closefd=False)
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        with full_disk_named(self._path):
+            return super().write(data)
+
+
 class _Forgiving:
     """A file as h5py takes it, which tells of the first error only in the end.
 
@@ -91,8 +115,9 @@ class _Forgiving:
 
     read = None  # by which h5py knows a file
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: str) -> None:
         self._descriptor = descriptor
+        self._path = path
         self._place = 0
         self.error: BaseException | None = None
 
@@ -130,7 +155,8 @@ class _Forgiving:
     @contextlib.contextmanager
     def _forgiven(self) -> Iterator[None]:
         try:
-            yield
+            with full_disk_named(self._path):
+                yield
         except BaseException as error:  # noqa: BLE001  KeyboardInterrupt too
             self.error = self.error or error
 

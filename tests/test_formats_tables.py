@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from batchup.formats.many import Tables
 from batchup.formats.numpy_files.npy import NpyTable, npy_sink
 from batchup.formats.numpy_files.npz_table import NpzTable, npz_sink
 from batchup.formats.records import RecordsTable, records_sink
+from batchup.formats.registry import Writers
 from batchup.formats.table import BYTES, TEXT, Block, Field, fields_of, objects
 from batchup.formats.zarr.sink import zarr_sink
 from batchup.formats.zarr.table import ZarrTable
@@ -347,3 +349,16 @@ def test_texts_without_elements(tmp_path: Path, name: str, shape: tuple[int, ...
     written(kind.sink, path, fields_of({"t": values}), [{"t": values[:1]}, {"t": values[1:]}], **kind.options)
     with kind.table(str(path)) as table:
         assert read(table)["t"].shape == values.shape
+
+
+def test_another_disk_that_is_full(tmp_path: Path) -> None:
+    """What is not for want of room for the file is not said of the file."""
+
+    def items() -> Iterator[dict[str, int]]:
+        yield {"x": 1}
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("a.npz", "a.npy", "a.hsq", "a.records", "a.h5", "a.zarr", "a.parquet", "a.csv", "a.jsonl", "a.tar"):
+        with pytest.raises(OSError, match=r"device$"):
+            Writers(items() if name != "a.npy" else (item["x"] for item in items()))(tmp_path / name)
+        assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from batchup._compression import Deflated, Output, check_compression
-from batchup._files import check_replaceable, full_disk_named
+from batchup._files import check_replaceable
 from batchup._unfinished import Unfinished
 from batchup.formats.paths import named
 
@@ -33,9 +33,8 @@ def unfinished_file(path: Any) -> Iterator[Unfinished]:
         raise IsADirectoryError(errno.EISDIR, "a folder has the name of the file to write", name)
     unfinished = Unfinished(name)
     try:
-        with full_disk_named(name):
-            yield unfinished
-            unfinished.take()
+        yield unfinished
+        unfinished.take()
     finally:
         unfinished.discard()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from time import monotonic, sleep
 from typing import Any, BinaryIO, NamedTuple
 
-from batchup._files import PARTIAL, check_replaceable, full_disk_named, leave, opened_alone, rename
+from batchup._files import PARTIAL, check_replaceable, leave, opened_alone, rename
 from batchup.errors import InvalidValueError
 from batchup.formats.paths import named
 
@@ -173,8 +173,7 @@ def whole_folder(path: Any, manifest: str, member: str) -> Iterator[tuple[str, B
         kind.recover(name)
         clear(partial, keep=manifest)  # what somebody left who was stopped
         file.truncate()
-        with full_disk_named(name):
-            yield partial, file
+        yield partial, file
         kind.check_free(name)
         if hasattr(os, "sync"):
             os.sync()  # for one file after the other it takes minutes

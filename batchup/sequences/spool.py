@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchup._files import full_disk_named
 from batchup._unfinished import PIECE, Whole
 from batchup.columns import Ragged
 from batchup.errors import FileFormatError
@@ -42,7 +43,8 @@ class Spool:
             data = ragged.values.reshape(-1).view(np.uint8).data
             ends[name] = start + len(data)
             file.seek(start)
-            Whole(file).write(data)
+            with full_disk_named(self._folder):
+                Whole(file).write(data)
             checksum = zlib.crc32(ragged.lengths.tobytes(), zlib.crc32(data, checksum))
         self._ends.update(ends)
         for name, ragged in columns.items():

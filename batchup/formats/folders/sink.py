@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from batchup._files import write_all
+from batchup._files import full_disk_named, write_all
 from batchup.errors import InvalidTypeError, InvalidValueError
 from batchup.formats.checked import Checked
 from batchup.formats.folders.table import MANIFEST
@@ -63,7 +63,8 @@ def folder_sink(
                     data = encoded(row)
                 except InvalidValueError as error:
                     raise InvalidValueError(f"row {number}: {error}") from error
-                with open(os.path.join(inside, f"{number:09d}{suffix}"), "wb") as file:
+                whole = os.path.join(inside, f"{number:09d}{suffix}")
+                with full_disk_named(whole), open(whole, "wb") as file:
                     file.write(data)
 
         yield write

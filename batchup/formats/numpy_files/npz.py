@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -16,8 +15,9 @@ from batchup._compression import DENSEST
 from batchup._npy_header import Header, check_size, read_header, told
 from batchup._npy_rows import NpyRows
 from batchup._repr import Represented
+from batchup._unfinished import part_beside
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError, LengthError
-from batchup.formats.paths import found
+from batchup.formats.paths import found, named
 from batchup.formats.whole import whole_file
 from batchup.formats.zip_members import put_member
 
@@ -173,13 +173,12 @@ def write_npz(items: Iterable[Any], path: Any, compressed: bool = False) -> None
            [3., 4.]]), 'y': array([0, 1])}
     """
     with whole_file(path) as file, contextlib.ExitStack() as stack:
-        folder = os.path.dirname(os.path.realpath(path))
         columns: dict[str, NpyRows] = {}
         for number, item in enumerate(items):
             row = _as_row(number, item)
             if number == 0:
                 for key in row:
-                    part = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+                    part = stack.enter_context(part_beside(named(path)))
                     columns[key] = NpyRows(part, f", array {key!r}")
             elif row.keys() != columns.keys():
                 raise InvalidValueError(f"item {number} must have the keys {list(columns)} of item 0, got {list(row)}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchup._npy_header import Header, told
+from batchup._unfinished import part_beside
 from batchup.errors import FileFormatError, InvalidValueError
 from batchup.formats.checked import Checked
 from batchup.formats.columnar import ColumnarTable
@@ -159,9 +159,9 @@ def npz_sink(
     for name in fields:
         if "\0" in name or name.encode(errors="ignore").decode() != name:
             raise InvalidValueError(f"an .npz file cannot have an array called {name!r}: rename the column")
-    checked, folder = Checked(fields, rows), os.path.dirname(os.path.realpath(named(path)))
+    checked = Checked(fields, rows)
     with whole_file(path) as file, contextlib.ExitStack() as stack:
-        parts = {name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for name in fields}
+        parts = {name: stack.enter_context(part_beside(named(path))) for name in fields}
         columns = {name: begun(parts[name], field) for name, field in fields.items()}
 
         def put(block: Block) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from batchup._extras import required
+from batchup._files import full_disk_named, write_all
 from batchup.errors import InvalidValueError
 from batchup.formats.checked import Checked, as_json, sides
 from batchup.formats.growing import Growing
@@ -60,11 +61,12 @@ def zarr_sink(
         _check(name, field)
     _check_names(list(fields))
     attributes = _checked_meta(meta or {}, list(fields))
-    checked, name = Checked(fields, rows), os.path.realpath(named(path))
+    checked, whole = Checked(fields, rows), os.path.realpath(named(path))
     size = max(LEAST_CHUNK, min(CHUNK, ALL_CHUNKS // max(1, len(fields))))
-    with _folder(name) as folder:
-        group = _group(folder)
-        group.attrs.put(attributes)
+    with _folder(whole) as folder:
+        with full_disk_named(whole):
+            group = _group(folder)
+            group.attrs.put(attributes)
         columns = {
             name: Growing(
                 functools.partial(_array, group, name, field, compressed), max(1, size // max(1, field.row_bytes))
@@ -74,13 +76,15 @@ def zarr_sink(
 
         def put(block: Block) -> None:
             first = checked.take(block)
-            for name, values in block.items():
-                columns[name].put(_texts(values, name, first) if fields[name].dtype == TEXT else values)
+            with full_disk_named(whole):
+                for name, values in block.items():
+                    columns[name].put(_texts(values, name, first) if fields[name].dtype == TEXT else values)
 
         yield put
         checked.finish()
-        for column in columns.values():
-            column.finish()
+        with full_disk_named(whole):
+            for column in columns.values():
+                column.finish()
 
 
 @contextlib.contextmanager
@@ -88,12 +92,11 @@ def _folder(path: str) -> Iterator[str]:
     """Have a folder with an empty group in it, which takes a name, or of which a zip file is made."""
     if path.lower().endswith(".zip"):
         with _zipped(path) as folder, open(os.path.join(folder, _GROUP), "wb") as file:
-            file.write(_EMPTY)
-            file.flush()
+            write_all(file.fileno(), memoryview(_EMPTY), 0, path)
             yield folder
         return
     with whole_folder(path, _GROUP, _MEMBER) as (folder, manifest):
-        manifest.write(_EMPTY)
+        write_all(manifest.fileno(), memoryview(_EMPTY), 0, path)
         yield folder
 
 
