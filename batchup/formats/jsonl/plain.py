@@ -1,7 +1,7 @@
 """Lines of JSON that are just what is expected, parsed by pyarrow, where that is installed, at many times the speed.
 
 pyarrow is the laxer parser, and tells less: whatever it refuses, or might have passed over, is for the other one, which
-reads the same of what both can read.
+reads the same of what both can read. Only keys that are not wanted pyarrow does not look into.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def _column(chunks: Any, field: Field, name: str) -> Any:
     if field.dtype == TEXT:
         return objects(values.to_pylist())
     elements = values.to_numpy(zero_copy_only=False)
-    if elements.dtype.kind == "f" and np.signbit(elements[elements == 0]).any():
-        raise ValueError("expected no -0: of -0 Python's parser makes 0, and of -0.0 what it is")
+    if elements.dtype.kind == "f" and (np.isinf(elements) | ((elements == 0) & np.signbit(elements))).any():
+        raise ValueError("integers may be behind inf and -0.0, of which the other parser makes an error, and 0")
     elements = elements.copy() if elements.dtype == field.dtype else cast(elements, field.dtype, name)
     if field.ragged:
         return Ragged(elements.reshape(-1, *field.shape[1:]), offsets[0])
