@@ -434,3 +434,15 @@ def test_files_are_closed(tmp_path: Path) -> None:
     """An iterator that is closed closes its file, and a table has none open."""
     path = written(tmp_path / "a.csv", {"x": np.arange(3)})
     check_closes(lambda: CsvTable(str(path)))
+
+
+def test_bools_that_come_late(tmp_path: Path) -> None:
+    """Far behind the first rows, too, bools are words, unless bools are asked for; the error says what to ask for."""
+    path = texts_of(tmp_path / "a.csv", "x,y\n" + "1,true\n" * 1_500_000 + "2,0\n")
+    with pytest.raises(FileFormatError, match=r"'y': expected bool, got '0': .*dtypes={'y': 'bool'}"):
+        read(path)
+    assert read(path, dtypes={"y": "?"})["y"].sum() == 1_500_000
+    path = texts_of(tmp_path / "b.csv", "x,y\n1,true\n2,\n")
+    with pytest.raises(FileFormatError, match=r"'y': expected bool, got '': .*dtypes={'y': 'U'}"):
+        read(path)
+    assert read(path, dtypes={"y": "U"})["y"].tolist() == ["true", ""]

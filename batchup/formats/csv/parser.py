@@ -33,13 +33,16 @@ class Parser:
         Whose rows they are, and what is told of those that are damaged.
     delimiter : str
         What is between cells.
+    words : bool
+        Whether bools are words only, and not 1 and 0, too.
     place, lines : int
         How many bytes and lines are before the first row.
     """
 
-    def __init__(self, table: Table, delimiter: str, place: int, lines: int) -> None:
+    def __init__(self, table: Table, delimiter: str, words: bool, place: int, lines: int) -> None:
         self._table = table
         self._delimiter = delimiter
+        self._words = words
         self._place = place
         self._lines = lines
         self._rows = 0
@@ -75,7 +78,7 @@ class Parser:
         arrow = required("pyarrow", "parquet", USER)
         fields = self._table.fields
         types = {name: _arrow_type(arrow, fields[name].dtype) for name in names}
-        table = parsed(data, list(fields), self._delimiter, types, part)
+        table = parsed(data, list(fields), self._delimiter, types, self._words, part)
         return {name: _values(table.column(name), fields[name].dtype, name) for name in names}
 
     def _sound_blocks(self, data: bytes, names: Sequence[str]) -> Iterator[Block]:
@@ -114,7 +117,7 @@ class Parser:
                     dtype = fields[name].dtype
                     return (
                         f", column {name!r}: expected {fields[name]}, got {cell!r:.60}: mend it, or pass "
-                        f"dtypes={{{name!r}: {_remedy(cell, dtype)!r}}}"
+                        f"dtypes={{{name!r}: {_remedy(cell, dtype, self._words)!r}}}"
                     )
         return f": {error}"
 
@@ -124,7 +127,8 @@ def parsed(
     names: Sequence[str],
     delimiter: str,
     types: Mapping[str, Any],
-    part: int = _PART,
+    words: bool,
+    part: int,
     forgiving: bool = False,
 ) -> Any:
     """Return a table of pyarrow, of the columns that types are given for; None has it find the type.
@@ -139,6 +143,8 @@ def parsed(
         What is between cells.
     types : mapping of str to pyarrow.DataType or None
         Of the columns that are wanted.
+    words : bool
+        Whether bools are words only, and not 1 and 0, too.
     part : int
         How many bytes are parsed at a time; no row may have more.
     forgiving : bool, default False
@@ -146,7 +152,7 @@ def parsed(
     """
     arrow = required("pyarrow", "parquet", USER)
     reader = required("pyarrow.csv", "parquet", USER)
-    words = {} if None not in types.values() else {"true_values": _TRUE, "false_values": _FALSE}
+    bools = {"true_values": _TRUE, "false_values": _FALSE} if words else {}
     return reader.read_csv(
         arrow.py_buffer(data),
         reader.ReadOptions(column_names=list(names), block_size=part, use_threads=len(data) > _PART),
@@ -160,7 +166,7 @@ def parsed(
             include_columns=list(types),
             null_values=[""],
             strings_can_be_null=False,
-            **words,
+            **bools,
         ),
     )
 
@@ -177,7 +183,7 @@ def guessed(data: bytes, names: Sequence[str], unknown: Sequence[str], delimiter
     arrow = required("pyarrow", "parquet", USER)
     compute = required("pyarrow.compute", "parquet", USER)
     kinds = {arrow.int64(): np.dtype("i8"), arrow.float64(): np.dtype("f8"), arrow.bool_(): np.dtype("?")}
-    table = parsed(data, names, delimiter, dict.fromkeys(unknown), len(data) + 1, forgiving=True)
+    table = parsed(data, names, delimiter, dict.fromkeys(unknown), True, len(data) + 1, forgiving=True)
     for name in unknown:
         found[name] = kinds.get(table.column(name).type, TEXT)
     hexadecimal = _HEX.search(data) is not None
@@ -188,7 +194,8 @@ def guessed(data: bytes, names: Sequence[str], unknown: Sequence[str], delimiter
         or (found[name].kind == "f" and (compute.max(table.column(name)).as_py() or 0) >= 2**63)
     ]
     if doubtful:
-        texts = parsed(data, names, delimiter, dict.fromkeys(doubtful, arrow.string()), len(data) + 1, forgiving=True)
+        as_texts = dict.fromkeys(doubtful, arrow.string())
+        texts = parsed(data, names, delimiter, as_texts, True, len(data) + 1, forgiving=True)
         for name in doubtful:
             found[name] = _guessed_again(found[name], texts.column(name))
     return found
@@ -253,8 +260,10 @@ def _values(column: Any, dtype: np.dtype[Any], name: str) -> Any:
     return values if values.flags.writeable else values.copy()
 
 
-def _remedy(cell: str, dtype: np.dtype[Any]) -> str:
+def _remedy(cell: str, dtype: np.dtype[Any], words: bool) -> str:
     """Return the dtype to ask for, so that a cell fits."""
+    if dtype.kind == "b" and words:
+        return "bool" if cell in ("0", "1") else "U"
     if dtype.kind not in "biuf":
         return "U"
     try:

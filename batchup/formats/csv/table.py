@@ -37,9 +37,10 @@ def read_csv(
 ) -> Any:
     """Read the rows of CSV files, as dicts.
 
-    A column is of int64, float64, bool or texts, as the first 8 MiB of a file show it. Dates and times are texts.
-    Integers from 2**63 on are uint64, or texts if they do not fit. Empty cells are ``nan`` among floats, and empty
-    among texts; among integers and bools they are errors.
+    A column is of int64, float64, bool or texts, as the first 8 MiB of a file show it. Dates and times are texts. Bools
+    are ``true`` and ``false``; where bools are asked for, ``1`` and ``0``, too. Integers from 2**63 on are uint64, or
+    texts if they do not fit. Empty cells are ``nan`` among floats, and empty among texts; among integers and bools they
+    are errors.
 
     Parameters
     ----------
@@ -153,6 +154,7 @@ class CsvTable(Table):
         self._delimiter = checked_delimiter(delimiter)
         self._compression = compression
         asked = asked_dtypes(dtypes)
+        self._words = all(dtype.kind != "b" for dtype in asked.values())
         data, begin, end = self._head()
         names = self._named(data[begin:end], header)
         self._begin = end if header else begin
@@ -167,7 +169,7 @@ class CsvTable(Table):
         wanted = self.chosen(names)
         if not wanted:
             return
-        parser, begin = Parser(self, self._delimiter, self._begin, self._lines), self._begin
+        parser, begin = Parser(self, self._delimiter, self._words, self._begin, self._lines), self._begin
         with closing(self._pieces()) as pieces:
             for piece, whole in pieces:
                 yield from parser.blocks(piece[begin:], wanted, whole)
