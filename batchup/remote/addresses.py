@@ -12,7 +12,9 @@ from batchup.config import is_offline
 from batchup.errors import FetchError, InvalidTypeError, InvalidValueError, MissingExtraError
 
 WEB = ("http", "https")
+STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "memory")  # "#" may be in a name there
 NEAR = ("memory",)  # schemes by which no network is reached
+_LINKS = re.compile(r"::(?=[A-Za-z][\w+.-]*(?:://|::))")  # between addresses that lead through one another
 _REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(::.+)?://", re.DOTALL)
 
 
@@ -56,15 +58,24 @@ def local_path(path: str | os.PathLike[str]) -> str:
 def shown(address: str) -> str:
     """Return an address as it may be shown: without a password, or a signature behind a question mark.
 
-    >>> shown("https://me:secret@mirror.org:81/a?X-Amz-Signature=12#b"), shown("s3://key:secret@bucket/a #1")
-    ('https://mirror.org:81/a?...', 's3://bucket/a #1')
+    >>> shown("https://me:secret@mirror.org:81/a?X-Amz-Signature=12#b"), shown("zip://b::s3://key:secret@bucket/a #1")
+    ('https://mirror.org:81/a?...', 'zip://b::s3://bucket/a #1')
     """
-    scheme, slashes, rest = address.rpartition("://")
+    return "::".join(_link_shown(link) for link in _LINKS.split(address))
+
+
+def _link_shown(link: str) -> str:
+    scheme, slashes, rest = link.partition("://")
+    if not slashes:
+        return link
+    store = scheme.lower() in STORES
+    if not store:
+        rest = rest.partition("#")[0]
     host, slash, path = rest.partition("/")
+    if store and ":" in host and "@" in path:  # keys may have slashes
+        host, slash, path = path.partition("@")[2].partition("/")
     if "?" in host:
         host, slash, path = host.partition("?")[0], "", "?"
-    if scheme.rpartition("::")[2].lower() in WEB:
-        path = path.partition("#")[0]
     path, question, _ = path.partition("?")
     return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}{'?...' if question else ''}"
 
