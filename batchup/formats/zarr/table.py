@@ -124,18 +124,19 @@ class ZarrTable(ColumnarTable):
     def __init__(self, path: str, *, on_error: str = "raise") -> None:
         with _opened(path) as node:
             arrays, meta = _listed(node, path)
-        order = meta.pop(ORDER, None)
-        if isinstance(order, list) and sorted(map(str, order)) == sorted(arrays):
-            arrays = {name: arrays[name] for name in order}
-        columns = {name: _column(array, f"{path}, array {name!r}") for name, array in arrays.items() if array.shape}
-        fields = {
-            name: Field(TEXT) if isinstance(column, ZarrTexts) else field_of(column) for name, column in columns.items()
-        }
-        lengths = {name: len(column) for name, column in columns.items()}
-        if len(set(lengths.values())) > 1:
-            raise FileFormatError(f"{path}: arrays must be equally long to be read as rows, they are {lengths}")
-        together = min((int(arrays[name].chunks[0]) for name in columns), default=1)
-        super().__init__(path, columns, fields, None, meta, on_error, together)
+            order = meta.pop(ORDER, None)
+            if isinstance(order, list) and sorted(map(str, order)) == sorted(arrays):
+                arrays = {name: arrays[name] for name in order}
+            columns = {name: _column(array, f"{path}, array {name!r}") for name, array in arrays.items() if array.shape}
+            fields = {
+                name: Field(TEXT) if isinstance(column, ZarrTexts) else field_of(column)
+                for name, column in columns.items()
+            }
+            lengths = {name: len(column) for name, column in columns.items()}
+            if len(set(lengths.values())) > 1:
+                raise FileFormatError(f"{path}: arrays must be equally long to be read as rows, they are {lengths}")
+            together = min((int(arrays[name].chunks[0]) for name in columns), default=1)
+            super().__init__(path, columns, fields, None, meta, on_error, together)
 
 
 class ZarrColumn(RestoredColumn):
