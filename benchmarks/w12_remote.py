@@ -84,6 +84,7 @@ def bare(url: str) -> float:
         head = b""
         while b"\r\n\r\n" not in head:
             head += connection.recv(1)
+        assert b" 200 " in head.splitlines()[0]
         rooms, out, done = [np.empty(BLOCK, np.uint8) for _ in range(4)], np.empty(BLOCK, np.uint8), 0
         for room in itertools.cycle(rooms):
             filled = 0

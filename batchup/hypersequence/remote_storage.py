@@ -65,7 +65,7 @@ class RemoteStorage(Storage):
 
     def copy_rows(self, starts: NDArray[np.int64], size: int, out: NDArray[np.uint8]) -> None:
         numbers, begins = np.divmod(starts, self._units.unit_bytes)
-        if size > LONG or (begins + size > self._units.unit_bytes).any():
+        if not len(starts) or size > LONG or (begins + size > self._units.unit_bytes).any():
             super().copy_rows(starts, size, out)
             return
         self.check_open()
