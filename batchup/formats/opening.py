@@ -13,7 +13,7 @@ from batchup._compression import opened as source
 from batchup.errors import FileFormatError, InvalidValueError, UnsupportedError
 from batchup.formats.paths import named
 from batchup.formats.whole import compressed_file
-from batchup.remote.addresses import is_remote, local_path
+from batchup.remote.addresses import is_remote, local_path, shown
 from batchup.remote.places import opened as remote_opened
 
 BY_SUFFIX = "suffix"  # for `compression=`: what the name of the file says
@@ -153,7 +153,7 @@ def compression_of(path: Any, compression: str | None = BY_SUFFIX) -> str | None
 def bare_suffix(path: Any) -> str:
     """Return the suffix of a file's name without that of its compression, in lower case.
 
-    >>> bare_suffix("a.CSV.gz"), bare_suffix("a.tar"), bare_suffix("s3://bucket/b.jsonl.zst"), bare_suffix("README")
+    >>> bare_suffix("a.CSV.gz"), bare_suffix("a.tar"), bare_suffix("s3://bucket/b #1.jsonl.zst"), bare_suffix("README")
     ('.csv', '.tar', '.jsonl', '')
     """
     stem, suffix = _suffixes(path)
@@ -172,6 +172,6 @@ def is_plain(path: Any) -> bool:
 def _suffixes(path: Any) -> tuple[str, str]:
     name = named(path)
     if is_remote(name):
-        name = name.split("?")[0].split("#")[0]
+        name = shown(name).removesuffix("?...")
     stem, suffix = os.path.splitext(name)
     return stem, suffix.lower()

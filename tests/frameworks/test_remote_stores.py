@@ -139,7 +139,7 @@ def test_tables(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         Dataset({"x": numbers[500 * part :][:500], "t": [f"text {n}" for n in range(500)]}).write(
             tmp_path / "part.parquet"
         )
-        files.put_file(str(tmp_path / "part.parquet"), f"bucket/parts/{part}.parquet")
+        files.put_file(str(tmp_path / "part.parquet"), f"bucket/parts/part #{part}.parquet")
     rows = list(Dataset.read(f"{store.scheme}://bucket/parts/*.parquet"))
     assert [int(row["x"]) for row in rows] == numbers.tolist()
     assert rows[-1]["t"] == "text 499"
