@@ -44,18 +44,22 @@ class Unfinished:
             self._file.seek(0)
             with open(self.path, "rb") as file:
                 shutil.copyfileobj(file, Whole(self._file), PIECE)
-        forgiving = _Forgiving(self._file.fileno(), self.path)
+        forgiving = _Forgiving(self._file.fileno())
         try:
             with h5py.File(forgiving, "r+" if copied else "w", **options) as file:
                 yield file
         except (OSError, RuntimeError) as error:
-            if forgiving.error is not None:
-                raise forgiving.error from None
+            self._raise(forgiving.error)
             if isinstance(error, FileFormatError):
                 raise
             raise FileFormatError(f"{self.path}: h5py cannot write it: {error}") from error
-        if forgiving.error is not None:
-            raise forgiving.error
+        self._raise(forgiving.error)
+
+    def _raise(self, error: BaseException | None) -> None:
+        """Raise an error, if there was one while the file was written."""
+        if error is not None:
+            with full_disk_named(self.path):
+                raise error from None
 
     @contextlib.contextmanager
     def plain(self) -> Iterator[BinaryIO]:
@@ -115,9 +119,8 @@ class _Forgiving:
 
     read = None  # by which h5py knows a file
 
-    def __init__(self, descriptor: int, path: str) -> None:
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._path = path
         self._place = 0
         self.error: BaseException | None = None
 
@@ -155,8 +158,7 @@ class _Forgiving:
     @contextlib.contextmanager
     def _forgiven(self) -> Iterator[None]:
         try:
-            with full_disk_named(self._path):
-                yield
+            yield
         except BaseException as error:  # noqa: BLE001  KeyboardInterrupt too
             self.error = self.error or error
 
