@@ -107,13 +107,14 @@ def _column(chunks: Any, field: Field, name: str) -> Any:
         If it is not what the field says, or may not be.
     """
     values = chunks.combine_chunks()
-    offsets: list[Any] = []
+    offsets = None
     for side in field.shape:
         _check_whole(values)
         ends = values.offsets.to_numpy().astype(np.int64)
-        if side is not None and (np.diff(ends) != side).any():
+        if side is None:
+            offsets = ends - ends[0]
+        elif (np.diff(ends) != side).any():
             raise ValueError(f"expected {side} values")
-        offsets.append(ends - ends[0])
         values = values.flatten()
     _check_whole(values)
     if field.dtype == TEXT:
@@ -122,8 +123,8 @@ def _column(chunks: Any, field: Field, name: str) -> Any:
     if elements.dtype.kind == "f" and (np.isinf(elements) | ((elements == 0) & np.signbit(elements))).any():
         raise ValueError("integers may be behind inf and -0.0, of which the other parser makes an error, and 0")
     elements = elements.copy() if elements.dtype == field.dtype else cast(elements, field.dtype, name)
-    if field.ragged:
-        return Ragged(elements.reshape(-1, *field.shape[1:]), offsets[0])
+    if offsets is not None:
+        return Ragged(elements.reshape(-1, *field.shape[1:]), offsets)
     return elements.reshape(len(chunks), *field.shape)
 
 
