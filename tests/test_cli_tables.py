@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 
 import batchup
+from batchup import cli
 from batchup.cli import main
 from batchup.errors import InvalidValueError
 from batchup.formats import open_table
@@ -439,6 +442,7 @@ def test_what_a_killed_split_has_left(run: Run) -> None:
     """The next one removes it; but not what is in use, nor what is somebody else's."""
     splitting = """
 import sys
+import threading
 from batchup.formats.together import together
 from batchup.formats.numpy_files.npz_table import npz_sink
 with together() as files, files.opened(npz_sink, "a.npz", {}):
@@ -475,3 +479,39 @@ def test_outputs_elsewhere(run: Run) -> None:
         status, _, err = run(*arguments)
         assert (status, "written on this machine" in err) == (1, True)
     assert os.listdir() == ["all.npz"]
+
+
+def test_interrupts_while_modules_are_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C waits until they are, is not lost, and ends the program with a word; other threads have none."""
+    ended = []
+
+    def here() -> None:
+        with cli._undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            ended.append("here")
+
+    with pytest.raises(KeyboardInterrupt):
+        here()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def elsewhere() -> None:
+        with cli._undisturbed():
+            ended.append("elsewhere")
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert ended == ["here", "elsewhere"]
+    undisturbed = cli._undisturbed
+
+    @contextlib.contextmanager
+    def interrupted() -> Iterator[None]:
+        with undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            yield
+
+    monkeypatch.setattr(cli, "_undisturbed", interrupted)
+    assert main(["formats"]) == 130
+    assert capsys.readouterr() == ("", "\nbatchup: interrupted\n")

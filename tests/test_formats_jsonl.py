@@ -20,7 +20,7 @@ from batchup.columns import Ragged
 from batchup.errors import FileFormatError, InvalidTypeError, InvalidValueError
 from batchup.formats.jsonl import plain
 from batchup.formats.jsonl.table import JsonlTable, jsonl_sink, read_jsonl, write_jsonl
-from batchup.formats.table import Block, Field, fields_of, objects
+from batchup.formats.table import TEXT, Block, Field, fields_of, objects
 
 from . import tables
 from .tables import UNFINISHED, check_closes, check_old_stays
@@ -157,6 +157,32 @@ PIECES = [
     *("null", "[]", "[1]", "[[1]]", "{}", '"a"', '"\\ud800"', '"\\u0000"', '"b', ",", ":", "[", "]", "{", "}", '"'),
     *(" ", "\t", "\r", "\n", "}\n{", "}{", '"x":1,', '"z":1,', "\\", "\x7f", "\xff", "\0", "/*c*/"),
 ]
+
+
+def test_plain_lines_are_parsed_by_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is plain is not left to the slower parser, and comes out as it should; what is not plain is left."""
+    monkeypatch.setattr(plain, "LEAST", 0)
+    fields = {
+        "x": Field(np.dtype("f4")),
+        "n": Field(np.dtype("u1")),
+        "t": Field(TEXT),
+        "b": Field(np.dtype("?")),
+        "v": Field(np.dtype("i8"), (2,)),
+        "r": Field(np.dtype("f8"), (None, 2)),
+    }
+    line = b'{"x": 0.5, "n": 255, "t": "a\\u00e9", "b": true, "v": [1, 2], "r": [[1, 2.5]]}\n'
+    found = plain.PlainLines(fields, strict=True).block(line + line)
+    assert found is not None
+    assert {name: str(field) for name, field in fields_of(found).items()} == {n: str(f) for n, f in fields.items()}
+    values = {name: [np.asarray(value).tolist() for value in column] for name, column in found.items()}
+    assert values == {
+        name: [value] * 2
+        for name, value in {"x": 0.5, "n": 255, "t": "aé", "b": True, "v": [1, 2], "r": [[1.0, 2.5]]}.items()
+    }
+    for wrong in (b"", b"\n", line + b"\n", line.replace(b"0.5", b"null"), line.replace(b"255", b"256"), line[:-3]):
+        assert plain.PlainLines(fields, strict=True).block(wrong) is None
+    assert plain.PlainLines({"x": fields["x"]}, strict=False).block(line) is not None
+    assert plain.PlainLines({"x": fields["x"]}, strict=True).block(line) is None
 
 
 @pytest.mark.parametrize("columns", [None, ["f", "r"]])

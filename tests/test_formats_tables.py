@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -362,3 +363,21 @@ def test_another_disk_that_is_full(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r"device$"):
             Writers(items() if name != "a.npy" else (item["x"] for item in items()))(tmp_path / name)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_zip_files_of_zarr_that_are_no_table(tmp_path: Path) -> None:
+    """They are closed, though the error is kept."""
+    path = tmp_path / "a.zarr.zip"
+    with KINDS["zarr, zipped"].sink(str(path), {"x": Field(np.dtype("i8"))}) as put:
+        put({"x": np.arange(3)})
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+            if name == "x/.zarray":
+                archive.writestr("y/.zarray", data.replace(b"3", b"4", 1))
+    with pytest.raises(FileFormatError, match="equally long") as caught:
+        ZarrTable(str(path))
+    assert _open_in(str(tmp_path)) == set()
+    assert caught.value.__traceback__ is not None

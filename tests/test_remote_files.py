@@ -458,3 +458,22 @@ def test_closed_while_somebody_waits(server: Server, fault: Any) -> None:
     error = closes(file, lambda: file.read(0, 1000))
     assert isinstance(error, errors.InvalidValueError)
     assert "is closed" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:secret@host:81/a?X-Amz-Signature=secret#b", "https://host:81/a?..."),
+        ("https://host#token=secret", "https://host"),
+        ("https://host?sig=secret", "https://host?..."),
+        ("http://[::1]:80/a?sig=secret", "http://[::1]:80/a?..."),
+        ("webdav+https://me:secret@host/a#token=secret", "webdav+https://host/a"),
+        ("s3://key:se/secret@bucket/a #1@b", "s3://bucket/a #1@b"),
+        ("s3://bucket/a@b/c", "s3://bucket/a@b/c"),
+        ("zip://x::s3://key:secret@b/a.zip::https://h/y?s=secret", "zip://x::s3://b/a.zip::https://h/y?..."),
+        ("simplecache::s3://key:secret@b/c", "simplecache::s3://b/c"),
+    ],
+)
+def test_what_is_shown_of_addresses(address: str, shown: str) -> None:
+    """No link of an address shows a password, a key or a signature; names in stores are shown whole."""
+    assert addresses.shown(address) == shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,12 +78,20 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         server.kill()
 
 
+def check(batches: Iterable[Any]) -> None:
+    """Check that batches have all rows, each once."""
+    found = []
+    for rows, numbers in batches:
+        assert (rows == ROWS[numbers]).all()
+        found += numbers.tolist()
+    assert sorted(found) == list(range(len(ROWS)))
+
+
 def test_read(store: Store) -> None:
     """Rows are those that were written, in any order, also through a pickle."""
     with hs.HyperSequenceFile(store.open(NAME)) as hsq:
         for by in ("batch", "sample"):
-            for rows, numbers in hsq.data_source(by).batch_iterator(100, shuffle=1):
-                assert (rows == ROWS[numbers]).all()
+            check(hsq.data_source(by).batch_iterator(100, shuffle=1))
         with pickle.loads(pickle.dumps(hsq)) as again:
             assert (again.columns["i0"][:] == ROWS).all()
 
@@ -92,8 +100,7 @@ def test_workers_open_it_themselves(store: Store) -> None:
     """Batches that other processes make are the same."""
     with hs.HyperSequenceFile(store.open(NAME)) as hsq, work_pool.WorkerProcessPool(2) as pool:
         parallel = pool.parallel_data_source(hsq.data_source("batch"))
-        for rows, numbers in parallel.batch_iterator(100, shuffle=1):
-            assert (rows == ROWS[numbers]).all()
+        check(parallel.batch_iterator(100, shuffle=1))
 
 
 def test_what_is_not_there(store: Store) -> None:
